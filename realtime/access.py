@@ -1,0 +1,267 @@
+"""Who speaks, and the one table of who may do what."""
+
+import functools
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.auth.models import AbstractUser
+from django.contrib.sessions.backends.base import SessionBase
+from django.db.models import Q
+from django.http.request import split_domain_port, validate_host
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from .errors import NotPermitted, UnknownStream, WirelogError
+from .models import ApiKey, Audience, Membership, Stream
+
+Role = Membership.Role
+WRITING_ROLES = frozenset({Role.WRITER, Role.MODERATOR})
+ACTIONS = ("read", "publish", "manage")
+
+# A key's use is noted at most this often: a device that publishes every second must not write a row for it every second.
+LAST_USED_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a key may do: `pattern` is a stream name in which `*` stands for any text."""
+
+    pattern: str
+    actions: frozenset[str]
+
+    def covers(self, stream: str, action: str) -> bool:
+        return action in self.actions and _pattern(self.pattern).fullmatch(stream) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def _pattern(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who speaks."""
+
+    # "<user pk>", "key:<prefix>", "cli:<login>", or "" for anonymous. What records, limits and presence name.
+    principal: str
+    # How people see it.
+    label: str
+    user_id: int | None = None
+    superuser: bool = False
+    group_ids: frozenset[int] = frozenset()
+    # Only for keys; they decide alone.
+    scopes: tuple[Scope, ...] | None = None
+
+
+ANONYMOUS = Identity("", "anonymous")
+
+
+# The table
+
+
+def may_read(identity: Identity, stream: Stream, role: str | None) -> bool:
+    if identity.scopes is not None:
+        return _in_scope(identity, stream, "read")
+    return identity.superuser or _in_audience(identity, stream.readers, role is not None)
+
+
+def may_write(identity: Identity, stream: Stream, role: str | None) -> bool:
+    if identity.scopes is not None:
+        return _in_scope(identity, stream, "publish")
+    return identity.superuser or _in_audience(identity, stream.writers, role in WRITING_ROLES)
+
+
+def _in_scope(identity: Identity, stream: Stream, action: str) -> bool:
+    return any(scope.covers(stream.name, action) for scope in identity.scopes or ())
+
+
+def _in_audience(identity: Identity, audience: str, member: bool) -> bool:
+    if audience == Audience.ANYONE:
+        return True
+    if audience == Audience.USERS:
+        return identity.user_id is not None
+    return member
+
+
+def refusal(identity: Identity, stream: Stream, role: str | None) -> WirelogError:
+    """Why a write was refused. A stream that may not be read looks like a missing one."""
+    if may_read(identity, stream, role):
+        return NotPermitted("publish to", stream.name)
+    return UnknownStream(stream.name)
+
+
+def readable_by(identity: Identity) -> Q:
+    """The streams that `identity` may read, as a filter for Stream."""
+    if identity.superuser:
+        return Q()
+    if identity.scopes is not None:
+        return _matching(scope.pattern for scope in identity.scopes if "read" in scope.actions)
+    readable = Q(readers=Audience.ANYONE)
+    if identity.user_id is not None:
+        mine = Membership.objects.filter(Q(user=identity.user_id) | Q(group__in=identity.group_ids))
+        readable |= Q(readers=Audience.USERS) | Q(readers=Audience.MEMBERS, pk__in=mine.values("stream"))
+    return readable
+
+
+def _matching(patterns: Iterable[str]) -> Q:
+    matching = Q(pk__in=[])
+    for pattern in patterns:
+        matching |= Q(name__regex=f"^{_pattern(pattern).pattern}$")
+    return matching
+
+
+def readable(identity: Identity, name: str) -> Stream:
+    """The stream `name`. Raises UnknownStream when it is missing or may not be read: the two look the same."""
+    stream = Stream.objects.filter(readable_by(identity), name=name).first()
+    if stream is None:
+        raise UnknownStream(name)
+    return stream
+
+
+def roles(identities: Iterable[Identity], stream_ids: Iterable[int], using: str) -> Mapping[tuple[str, int], str]:
+    """Roles by (principal, stream id), by one query. A user's own role goes before that of a group."""
+    people = {identity.principal: identity for identity in identities if identity.user_id is not None}
+    users = {identity.user_id for identity in people.values()}
+    groups = {group for identity in people.values() for group in identity.group_ids}
+    rows = Membership.objects.using(using).filter(Q(user__in=users) | Q(group__in=groups), stream__in=list(stream_ids))
+    by_user: dict[tuple[str, int], str] = {}
+    by_group: dict[tuple[str, int], str] = {}
+    for stream_id, user_id, group_id, role in rows.values_list("stream_id", "user_id", "group_id", "role"):
+        for principal, identity in people.items():
+            if user_id == identity.user_id:
+                by_user[principal, stream_id] = role
+            elif group_id in identity.group_ids:
+                by_group[principal, stream_id] = _stronger(by_group.get((principal, stream_id)), role)
+    return by_group | by_user
+
+
+def _stronger(one: str | None, other: str) -> str:
+    ranks = list(Role.values)
+    return other if one is None or ranks.index(other) > ranks.index(one) else one
+
+
+def anonymous_may_read_something() -> bool:
+    return Stream.objects.filter(readers=Audience.ANYONE).exists()
+
+
+# Credentials
+
+
+def identity_of_user(user: AbstractUser) -> Identity:
+    groups = frozenset(user.groups.values_list("pk", flat=True))
+    return Identity(str(user.pk), user.get_full_name() or user.get_username(), user.pk, user.is_superuser, groups)
+
+
+def identity_of_session(session_key: str) -> Identity | None:
+    """The active user of a valid session, or None. Reads only: nothing is flushed or renewed here.
+
+    By one query where the session model has a `user` (project/users); any other engine by its own load.
+    """
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    user = _user_by_row(store, session_key) if hasattr(store, "get_model_class") else _user_by_load(store, session_key)
+    return identity_of_user(user) if user is not None and user.is_active else None
+
+
+def _user_by_row(store: type[SessionBase], session_key: str) -> Any:
+    model = store.get_model_class()  # type: ignore[attr-defined]
+    if not hasattr(model, "user"):
+        return _user_by_load(store, session_key)
+    row = model.objects.select_related("user").filter(session_key=session_key, expire_date__gt=timezone.now()).first()
+    if row is None or row.user is None:
+        return None
+    return row.user if _session_is_of(store().decode(row.session_data), row.user) else None
+
+
+def _user_by_load(store: type[SessionBase], session_key: str) -> Any:
+    data = store(session_key).load()
+    user = get_user_model()._default_manager.filter(pk=data[SESSION_KEY]).first() if SESSION_KEY in data else None
+    return user if user is not None and _session_is_of(data, user) else None
+
+
+def _session_is_of(data: Mapping[str, Any], user: Any) -> bool:
+    """Whether the session was made with the user's present password, under the present or a fallback key."""
+    known = data.get(HASH_SESSION_KEY, "")
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return data.get(SESSION_KEY) == str(user.pk) and any(constant_time_compare(known, current) for current in hashes)
+
+
+def identity_of_key(secret: str) -> Identity | None:
+    """The identity of an API key; None when it is wrong, expired or revoked."""
+    parts = secret.split("_", 2)
+    if len(parts) != 3 or parts[0] != "wl":
+        return None
+    key = ApiKey.objects.filter(prefix=parts[1]).first()
+    # A wrong prefix costs the same comparison as a wrong secret.
+    digest = key.digest if key else secrets.token_hex(32)
+    if not constant_time_compare(digest, ApiKey.hash(secret)) or key is None or not key.usable:
+        return None
+    scopes = tuple(Scope(scope["pattern"], frozenset(scope["actions"])) for scope in key.scopes)
+    return Identity(f"key:{key.prefix}", key.name, scopes=scopes)
+
+
+# Where a connection comes from. `scope` is that of ASGI.
+
+
+def header(scope: Mapping[str, Any], name: bytes) -> str:
+    """The first header `name` (lower case), or ""."""
+    for key, value in scope.get("headers", ()):
+        if key == name:
+            return str(value.decode("latin-1"))
+    return ""
+
+
+def _trusts_peer(scope: Mapping[str, Any]) -> bool:
+    """Whether the peer is one of TRUSTED_PROXIES, so that its X-Forwarded headers are believed."""
+    client = scope.get("client")
+    trusted: list[str] = settings.WIRELOG.get("TRUSTED_PROXIES", [])
+    if not client or not trusted:
+        return False
+    address = _address(client[0])
+    return address is not None and any(ip_address(address) in ip_network(network, strict=False) for network in trusted)
+
+
+def _address(text: str) -> str | None:
+    try:
+        return str(ip_address(text.strip()))
+    except ValueError:
+        return None
+
+
+def scheme(scope: Mapping[str, Any]) -> str:
+    """http or https, as the browser sees it."""
+    if _trusts_peer(scope):
+        forwarded = header(scope, b"x-forwarded-proto").strip().lower()
+        if forwarded in ("http", "https"):
+            return forwarded
+    return "https" if scope.get("scheme") in ("https", "wss") else "http"
+
+
+def client_address(scope: Mapping[str, Any]) -> str | None:
+    """The address of the client: behind a trusted proxy the last one that it added."""
+    if _trusts_peer(scope):
+        forwarded = _address(header(scope, b"x-forwarded-for").rpartition(",")[2])
+        if forwarded is not None:
+            return forwarded
+    client = scope.get("client")
+    return _address(client[0]) if client else None
+
+
+def host_allowed(scope: Mapping[str, Any]) -> bool:
+    """Whether the Host header is allowed, by the rule that Django's pages follow."""
+    domain, _port = split_domain_port(header(scope, b"host"))
+    allowed = settings.ALLOWED_HOSTS or ([".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
+    return bool(domain) and validate_host(domain, allowed)
+
+
+def origin_allowed(scope: Mapping[str, Any]) -> bool:
+    """Whether the Origin is this very scheme and host, or one that the operator named."""
+    origin = header(scope, b"origin")
+    own = f"{scheme(scope)}://{header(scope, b'host')}"
+    return origin != "" and (origin.lower() == own.lower() or origin in settings.WIRELOG.get("ORIGINS", []))

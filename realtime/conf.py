@@ -1,0 +1,50 @@
+"""Every setting of Wirelog: name, default, one sentence. The only reader of `settings.WIRELOG`.
+
+A limit NAME is set by the environment variable WIRELOG_NAME or by the key NAME of the dict `WIRELOG` in Django's settings.
+"""
+
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+
+class Setting(NamedTuple):
+    name: str
+    default: int
+    help: str
+
+
+SETTINGS = (
+    Setting("MESSAGE_BYTES", 1_048_576, "Largest message a client may send; a larger one closes its connection (1009)."),
+    Setting("PAYLOAD_BYTES", 131_072, "Largest payload of a record in a stream that sets no limit of its own (413)."),
+    Setting("STREAMS_PER_CONNECTION", 128, "Subscriptions that one connection may hold (106)."),
+    Setting("CONNECT_SECONDS", 10, "Time between opening a socket and its connect command (3502)."),
+    Setting("IN_FLIGHT", 256, "Publishes of one connection that may wait for their commit; over it the socket is not read."),
+    Setting("JOURNAL_QUEUE", 20_000, "Publishes of one process that may wait for their commit (111)."),
+    Setting("BATCH_RECORDS", 1_000, "Records in one transaction, at most."),
+    Setting("BATCH_BYTES", 4_194_304, "Payload bytes in one transaction, at most."),
+    Setting("PAGE_RECORDS", 300, "Records in one page of history or replay, at most."),
+    Setting("PAGE_BYTES", 262_144, "Payload bytes in one page of history or replay, at most."),
+    Setting("OUTBOX_BYTES", 1_048_576, "Publications that wait for one connection; past it the cursor waits and the database paces."),
+    Setting("FRAME_BYTES", 65_536, "Largest frame of joined messages; a larger message goes alone."),
+    Setting("RING_BYTES", 33_554_432, "Latest records kept in memory, all streams of a process together."),
+    Setting("PING_SECONDS", 25, "Interval of pings; under the 60 s idle cut-off of common proxies."),
+    Setting("PONG_SECONDS", 8, "Time for the answer to a ping on an otherwise idle connection (3012)."),
+    Setting("PROGRESS_SECONDS", 30, "Time for the answer to a ping while data is on its way (3008)."),
+    Setting("ABORT_SECONDS", 5, "Time for a closing handshake before the transport is aborted."),
+    Setting("DRAIN_SECONDS", 10, "Time to stop: flush, close every connection, exit."),
+    Setting("HEARTBEAT_SECONDS", 20, "Interval at which a process says that it lives."),
+    Setting("FRESH_SECONDS", 60, "Age of a heartbeat at which a process and its presence count as gone."),
+)
+
+DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
+
+
+def limit(name: str) -> int:
+    """The value of one setting; an unknown name is a programming error (KeyError)."""
+    default = DEFAULTS[name]
+    value: Any = getattr(settings, "WIRELOG", {}).get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ImproperlyConfigured(f"WIRELOG_{name} must be a whole number, 0 or more, not {value!r}.")
+    return value

@@ -1,0 +1,121 @@
+"""The Channels consumer: accept, bytes in, frames out, close. No rule of the product is in it."""
+
+import asyncio
+import contextlib
+import logging
+from http.cookies import SimpleCookie
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+from channels.exceptions import StopConsumer
+from django.conf import settings
+
+from . import access, engine
+from .errors import FOREIGN_ORIGIN, SLOW, Close
+from .session import Caller, Session
+
+logger = logging.getLogger(__name__)
+
+# What a client hears of itself in lists: no more of it is kept.
+MAX_AGENT = 200
+
+
+class WebSocketConsumer(AsyncConsumer):
+    # Names no layer: the hub is this process' one member of the group, a connection is none.
+    channel_layer_alias = "none"
+
+    scope: Any
+    base_send: Any
+    session: Session | None = None
+    writer: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.wake = asyncio.Event()
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Not in `disconnect`: that is not called when a send failed, or the task was cancelled.
+            if self.writer is not None:
+                self.writer.cancel()
+            if self.session is not None:
+                self.session.leave()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """As Channels does, without its hop to a database thread for every message."""
+        if message["type"] == "websocket.receive":
+            await self.websocket_receive(message)
+        elif message["type"] == "websocket.connect":
+            await self.websocket_connect(message)
+        elif message["type"] == "websocket.disconnect":
+            raise StopConsumer
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        # Accepted before it is refused: a client retries an HTTP 403 for ever, and heeds a close code.
+        await self.base_send({"type": "websocket.accept", "subprotocol": self._subprotocol()})
+        refusal, caller = admit(self.scope)
+        if refusal is not None:
+            await self._close(refusal)
+            return
+        running = await engine.current(lenient=True)
+        self.session = Session(running, caller, self.wake.set, self._abort)
+        self.writer = asyncio.create_task(self._write(self.session))
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        if self.session is None or self.session.closing is not None:
+            return
+        text = message.get("text")
+        try:
+            await self.session.receive(message.get("bytes") or b"" if text is None else text)
+        except Exception:
+            # The edge: an error of ours ends this connection, which comes back and resumes.
+            logger.exception("A command could not be run.")
+            self.session.fail()
+
+    async def _write(self, session: Session) -> None:
+        """The one task that writes to this socket."""
+        now = session.engine.loop.time
+        # A send fails when the peer has gone; the server tells the consumer as well.
+        with contextlib.suppress(OSError, RuntimeError):
+            while True:
+                self.wake.clear()
+                while session.closing != SLOW and (frame := session.outbox.take(now())) is not None:
+                    await self.base_send({"type": "websocket.send", "text": frame})
+                if session.closing is not None:
+                    await self._close(session.closing)
+                    return
+                await self.wake.wait()
+
+    async def _close(self, close: Close) -> None:
+        await self.base_send({"type": "websocket.close", "code": close.code, "reason": close.reason})
+
+    def _abort(self) -> None:
+        extension = self.scope.get("extensions", {}).get("wirelog")
+        if extension is not None:
+            extension["abort"]()
+
+    def _subprotocol(self) -> str | None:
+        """The JSON subprotocol, if offered: a browser fails the handshake when none of its offers is taken."""
+        offered = self.scope.get("subprotocols", [])
+        return "centrifuge-json" if "centrifuge-json" in offered else None
+
+
+def admit(scope: Any) -> tuple[Close | None, Caller]:
+    """Whether to go on with a handshake, judged by its headers alone, before any session or row is read."""
+    cookie = _session_cookie(scope)
+    origin = access.header(scope, b"origin")
+    allowed = access.origin_allowed(scope)
+    caller = Caller(cookie if allowed else "", allowed, access.client_address(scope), _agent(scope))
+    if not access.host_allowed(scope) or (origin and not allowed) or (cookie and not origin):
+        return FOREIGN_ORIGIN, caller
+    return None, caller
+
+
+def _session_cookie(scope: Any) -> str:
+    cookies = SimpleCookie(access.header(scope, b"cookie"))
+    morsel = cookies.get(settings.SESSION_COOKIE_NAME)
+    return morsel.value if morsel is not None else ""
+
+
+def _agent(scope: Any) -> str:
+    agent = access.header(scope, b"user-agent")
+    return "".join(character for character in agent if character.isprintable())[:MAX_AGENT]

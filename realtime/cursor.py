@@ -1,0 +1,83 @@
+"""A subscription is a cursor in the feed of a stream."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import Unsubscribe
+from .outbox import Outbox
+from .protocol import Publication
+from .ring import Ring
+
+if TYPE_CHECKING:
+    from .pump import Pump
+
+
+class Subscriber(Protocol):
+    """What the hub needs of a connection."""
+
+    outbox: Outbox
+    pump: "Pump"
+    # When each stream was last told to start over (2500), by its id.
+    resets: dict[int, float]
+
+    def ended(self, subscription: "Subscription", unsubscribe: Unsubscribe) -> None:
+        """The hub has ended `subscription`: tell the client."""
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """The cursor of one connection in one stream."""
+
+    feed: "Feed"
+    subscriber: Subscriber
+    # Offset of the newest record queued for the client. While live that is the feed's `last`, and not kept here.
+    position: int
+    live: bool
+    join_leave: bool = False
+    # Set when it ends; checked after every await.
+    ended: bool = False
+
+    def go_live(self) -> None:
+        self.live = True
+        self.feed.lagging.discard(self)
+        self.feed.live.add(self)
+
+    def fall_behind(self) -> None:
+        """Stay at the feed's `last` while that moves on."""
+        self.live = False
+        self.position = self.feed.last
+        self.feed.live.discard(self)
+        self.feed.lagging.add(self)
+
+    def end(self) -> None:
+        self.ended = True
+        self.feed.live.discard(self)
+        self.feed.lagging.discard(self)
+
+
+@dataclass(eq=False, slots=True)
+class Feed:
+    """A stream that somebody in this process is subscribed to."""
+
+    stream_id: int
+    epoch: str
+    # Every record up to here has been delivered to the live subscriptions.
+    last: int
+    ring: Ring
+    # The name as JSON: the same in every push.
+    channel: str
+    # The newest offset heard of, by hint or tick; what is over `last` must be fetched.
+    known: int
+    live: set[Subscription] = field(default_factory=set)
+    lagging: set[Subscription] = field(default_factory=set)
+    # Records from hints that came too early, by offset.
+    early: dict[int, Publication] = field(default_factory=dict)
+    filling: "asyncio.Task[None] | None" = None
+    gap_timer: asyncio.TimerHandle | None = None
+    # Monotonic time of the last delivery: the idlest ring is forgotten first.
+    used: float = 0.0
+
+    @property
+    def empty(self) -> bool:
+        return not self.live and not self.lagging

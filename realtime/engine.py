@@ -1,0 +1,209 @@
+"""What one process runs: journal, readers, tick, hub and presence, started and stopped in order.
+
+`serve` starts it before it listens; under any other ASGI server the first connection does.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.db import DatabaseError, connections
+
+from . import hints
+from .conf import limit
+from .cursor import Subscriber
+from .errors import SHUTDOWN, Close
+from .hub import Hub
+from .journal import Journal
+from .lock import AlreadyServing, ServeLock
+from .outbox import Limits
+from .presence import PresenceBook
+from .reads import Reads
+from .tick import Head, Tick
+
+logger = logging.getLogger(__name__)
+
+# One wheel turns for all connections of the process.
+WHEEL_SECONDS = 1.0
+LAYER_RETRY_SECONDS = 1.0
+# Closes are spread over this, so that the clients do not all come back in the same instant.
+SPREAD_SECONDS = 1.0
+
+
+class Connected(Subscriber, Protocol):
+    """What the engine needs of a session."""
+
+    def tick(self, now: float) -> None: ...
+
+    def close(self, close: Close) -> None: ...
+
+    async def gone(self) -> None: ...
+
+
+class Engine:
+    """One per event loop; its methods are called there."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.sessions: set[Connected] = set()
+        self.draining = False
+        # Set when the process must stop: after a failed fsync only a new one can tell what is on disk.
+        self.fatal = asyncio.Event()
+        redis = bool(settings.WIRELOG.get("REDIS_URL"))
+        self._lock = ServeLock(settings.WIRELOG["DATA"], shared=redis)
+        self._sender = hints.Sender()
+        self.reads = Reads()
+        self.journal = Journal(self._sender.announce, self.fatal.set)
+        self.hub = Hub(self.reads)
+        self.presence = PresenceBook(self.journal, self.reads, self._sender)
+        self.limits = Limits(
+            outbox_bytes=limit("OUTBOX_BYTES"),
+            frame_bytes=limit("FRAME_BYTES"),
+            ping_seconds=limit("PING_SECONDS"),
+            pong_seconds=limit("PONG_SECONDS"),
+            progress_seconds=limit("PROGRESS_SECONDS"),
+        )
+        self._tick = Tick(self._on_heads, self._on_streams, lambda: tuple(self.hub.feeds))
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def start(self, lenient: bool = False) -> None:
+        """Raises lock.AlreadyServing, but for a `lenient` caller."""
+        alone = self._take_lock(lenient) and not self._lock.shared
+        self.journal.start()
+        self._tick.start()
+        await self.presence.start(alone)
+        runs = (self._sender.run(), self._hear(), self._turn_wheel(), self.presence.run())
+        self._tasks = [asyncio.create_task(run) for run in runs]
+
+    def _take_lock(self, lenient: bool) -> bool:
+        try:
+            self._lock.take()
+        except AlreadyServing as error:
+            if not lenient:
+                raise
+            logger.warning("%s", error)
+            return False
+        return True
+
+    # From the tick's thread
+
+    def _on_heads(self, heads: dict[int, int]) -> None:
+        self.loop.call_soon_threadsafe(self.hub.take_heads, heads)
+
+    def _on_streams(self, rows: list[Head], asked: Collection[int]) -> None:
+        self.loop.call_soon_threadsafe(self.hub.take_streams, rows, asked)
+
+    # Tasks
+
+    async def _hear(self) -> None:
+        """This process' one membership of the group. The tick covers for it while the layer is away."""
+        while True:
+            try:
+                await self._hear_until_error()
+            except Exception as error:  # noqa: BLE001
+                # Any error of any layer; it comes back by itself or with the next try.
+                logger.warning("The channel layer is away, subscribers are served from the database: %r", error)
+            await asyncio.sleep(LAYER_RETRY_SECONDS)
+
+    async def _hear_until_error(self) -> None:
+        layer = get_channel_layer()
+        assert layer is not None
+        channel = await layer.new_channel()
+        await layer.group_add(hints.GROUP, channel)
+        while True:
+            # Never with a time-out: the pub/sub layer unsubscribes when its receive is cancelled.
+            message = await layer.receive(channel)
+            self.hub.take_hint(message["blob"])
+
+    async def _turn_wheel(self) -> None:
+        while True:
+            await asyncio.sleep(WHEEL_SECONDS)
+            now = self.loop.time()
+            for session in list(self.sessions):
+                session.tick(now)
+
+    async def ready(self) -> bool:
+        """Whether the database and the layer answer, and this process takes connections."""
+        if self.draining or self.fatal.is_set():
+            return False
+        try:
+            await asyncio.wait_for(self.reads.run(_ask_database), 2)
+            await asyncio.wait_for(_ask_layer(), 2)
+        except (DatabaseError, OSError, TimeoutError):
+            return False
+        return True
+
+    # The end
+
+    async def drain(self, seconds: float) -> None:
+        """Answer what is in flight, then close every connection with 3001, spread over a moment; at most `seconds`."""
+        self.draining = True
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.journal.flush(), seconds / 2)
+        sessions = list(self.sessions)
+        spread = min(SPREAD_SECONDS, seconds / 4) if len(sessions) > 1 else 0
+        for session in sessions:
+            self.loop.call_later(random.uniform(0, spread), session.close, SHUTDOWN)
+        gone = [asyncio.create_task(session.gone()) for session in sessions]
+        if gone:
+            await asyncio.wait(gone, timeout=max(0.0, deadline - time.monotonic()))
+        for task in gone:
+            task.cancel()
+
+    async def stop(self) -> None:
+        """Stop the threads and mark the process as gone."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(DatabaseError):
+            await self.presence.stop()
+        self._tick.stop()
+        # The rest waits for threads, which call back to this loop.
+        await asyncio.to_thread(self.journal.stop)
+        await asyncio.to_thread(self.reads.stop)
+        self._lock.release()
+        _engines.pop(self.loop, None)
+
+
+def _ask_database() -> None:
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+async def _ask_layer() -> None:
+    layer = get_channel_layer()
+    assert layer is not None
+    await layer.send(await layer.new_channel(), {"type": "wirelog.probe"})
+
+
+_engines: dict[asyncio.AbstractEventLoop, "asyncio.Task[Engine]"] = {}
+
+
+async def current(*, lenient: bool = False) -> Engine:
+    """The engine of the running loop, started on first use.
+
+    Raises lock.AlreadyServing; a `lenient` caller, which `runserver` has, gets a warning in the log instead.
+    """
+    loop = asyncio.get_running_loop()
+    if loop not in _engines:
+        _engines[loop] = asyncio.create_task(_start(lenient))
+        _engines[loop].add_done_callback(lambda task: _forget_failed(loop, task))
+    return await asyncio.shield(_engines[loop])
+
+
+async def _start(lenient: bool) -> Engine:
+    engine = Engine()
+    await engine.start(lenient)
+    return engine
+
+
+def _forget_failed(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Engine]") -> None:
+    if task.cancelled() or task.exception() is not None:
+        _engines.pop(loop, None)

@@ -1,0 +1,119 @@
+"""What processes tell each other through the channel layer: hints, at most once, never the truth.
+
+One opaque blob per committed batch. A lost, late, doubled or reordered one costs latency and nothing else: the hub reads the database.
+"""
+
+import asyncio
+import logging
+from collections import deque
+
+import msgspec
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from .protocol import Publication
+
+logger = logging.getLogger(__name__)
+
+GROUP = "wirelog"
+# The layer is not in the ack's way, but a hint that is a second late is of no use: the tick has found the records.
+SEND_SECONDS = 1.0
+# A body over this is left out of the hint; the hub reads it from the database.
+MAX_BODY = 262_144
+
+
+class Run(msgspec.Struct, array_like=True):
+    """Consecutive new records of one stream, from offset `first` to `head`; `records` may end before, or be empty."""
+
+    stream_id: int
+    epoch: str
+    first: int
+    head: int
+    records: list[Publication]
+
+
+class Event(msgspec.Struct, array_like=True):
+    """Something that is not stored: `kind` is join or leave, `info` the ClientInfo as JSON."""
+
+    stream_id: int
+    kind: str
+    info: str
+
+
+class Hint(msgspec.Struct, array_like=True):
+    runs: list[Run] = []
+    events: list[Event] = []
+
+
+_decoder = msgspec.msgpack.Decoder(Hint)
+
+
+def encode(hint: Hint) -> bytes:
+    return msgspec.msgpack.encode(Hint([_light(run) for run in hint.runs], hint.events))
+
+
+def _light(run: Run) -> Run:
+    """`run` up to its first large body. The gap that this leaves is filled from the database."""
+    for index, record in enumerate(run.records):
+        if len(record.data) > MAX_BODY:
+            return Run(run.stream_id, run.epoch, run.first, run.head, run.records[:index])
+    return run
+
+
+def decode(blob: bytes) -> Hint:
+    return _decoder.decode(blob)
+
+
+def message(blob: bytes) -> dict[str, object]:
+    return {"type": "wirelog.hint", "blob": blob}
+
+
+def send_now(hint: Hint) -> None:
+    """Tell the servers of records that this process, which serves nothing, has committed."""
+    if not hint.runs or not settings.WIRELOG.get("REDIS_URL"):
+        return
+    try:
+        async_to_sync(_send_once)(encode(hint))
+    except (OSError, TimeoutError) as error:
+        logger.warning("The broadcast was lost, the records are stored and the servers will find them: %s", error)
+
+
+async def _send_once(blob: bytes) -> None:
+    layer = get_channel_layer()
+    assert layer is not None
+    await asyncio.wait_for(layer.group_send(GROUP, message(blob)), SEND_SECONDS)
+
+
+class Sender:
+    """Sends hints in order, one at a time, from one task."""
+
+    def __init__(self) -> None:
+        # While the layer hangs only the newest hints are worth keeping.
+        self._waiting: deque[bytes] = deque(maxlen=100)
+        self._wake = asyncio.Event()
+        self._failing = False
+
+    def announce(self, blob: bytes) -> None:
+        self._waiting.append(blob)
+        self._wake.set()
+
+    async def run(self) -> None:
+        layer = get_channel_layer()
+        assert layer is not None
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._send(layer, self._waiting.popleft())
+
+    async def _send(self, layer: object, blob: bytes) -> None:
+        try:
+            await asyncio.wait_for(layer.group_send(GROUP, message(blob)), SEND_SECONDS)  # type: ignore[attr-defined]
+        except Exception as error:  # noqa: BLE001
+            # Any error of any layer: the records are stored, every process finds them by its tick. Said once per outage.
+            if not self._failing:
+                logger.warning("The channel layer takes no broadcasts; subscribers are served from the database: %r", error)
+            self._failing = True
+        else:
+            self._failing = False

@@ -1,0 +1,304 @@
+"""One per process: puts hints in order, fills gaps from the database, encodes once, and moves every cursor.
+
+A subscription is a cursor. It is *live* while it stands at `last`, the offset up to which this process has everything: then each new
+batch is appended to its outbox in one synchronous step. If it does not fit, the cursor stays behind and the pump of its connection
+moves it, page by page, at the pace of its reader, until it stands at `last` again and is live. Nothing is buffered and merged, and
+nothing that was queued is ever dropped, so there is no gap and no duplicate to guard against.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Iterator
+
+from . import hints, protocol
+from .conf import limit
+from .cursor import Feed, Subscriber, Subscription
+from .errors import INSUFFICIENT_STATE, STREAM_REMOVED, UnknownStream, Unsubscribe
+from .flight import Flights
+from .models import Stream
+from .outbox import Batch
+from .protocol import Publication
+from .reads import Page, Reads
+from .ring import Ring, cut
+from .tick import Head
+
+# A hint may overtake another one by this much before the database is asked for what is missing.
+GAP_SECONDS = 0.02
+# Payload that waits behind a gap, at most, in characters; what is over it is read from the database in its turn.
+MAX_EARLY = 1_048_576
+# A client subscribes again at once after 2500, so the same one is not sent twice within this.
+RESET_SECONDS = 5.0
+# Who opened a feed may be gone before it subscribes.
+UNUSED_SECONDS = 10.0
+
+
+class Hub:
+    """Its methods are called on the event loop."""
+
+    def __init__(self, reads: Reads) -> None:
+        self.reads = reads
+        self.feeds: dict[int, Feed] = {}
+        # Since the start: records queued to subscribers, and times that the database was asked for what no hint had brought.
+        self.delivered = 0
+        self.fills = 0
+        self._loop = asyncio.get_running_loop()
+        self._opening: Flights[Feed] = Flights()
+        self._rings_size = 0
+        self._max_rings = limit("RING_BYTES")
+        self._frame = limit("FRAME_BYTES")
+        self._page_records = limit("PAGE_RECORDS")
+        self._page_bytes = limit("PAGE_BYTES")
+
+    # Subscribing
+
+    async def open(self, stream: Stream) -> Feed:
+        """The feed of `stream`, from now on kept up to date. Raises UnknownStream when the stream was removed meanwhile."""
+        feed = self.feeds.get(stream.pk)
+        if feed is None:
+            feed = await self._opening.join(stream.pk, lambda: self._open(stream))
+        return feed
+
+    async def _open(self, stream: Stream) -> Feed:
+        epoch, head = await self._state(stream)
+        feed = Feed(stream.pk, epoch, head, Ring(head), protocol.quote(stream.name), known=head)
+        self.feeds[stream.pk] = feed
+        # A record committed since then may have been announced before the feed was there to hear of it.
+        epoch, feed.known = await self._state(stream)
+        if epoch != feed.epoch:
+            feed.epoch, feed.last, feed.ring = epoch, feed.known, Ring(feed.known)
+        self._watch_gap(feed)
+        self._loop.call_later(UNUSED_SECONDS, self._forget_if_unused, feed)
+        return feed
+
+    async def _state(self, stream: Stream) -> tuple[str, int]:
+        state = await self.reads.run(_read_state, stream.pk)
+        if state is None:
+            raise UnknownStream(stream.name)
+        return state
+
+    async def catch_up(self, feed: Feed, stream: Stream) -> None:
+        """Take in everything that had been committed when `stream` was read."""
+        if stream.epoch == feed.epoch and stream.head > feed.last:
+            feed.known = max(feed.known, stream.head)
+            await asyncio.shield(self._fill(feed))
+
+    def subscribe(self, feed: Feed, subscriber: Subscriber, position: int | None, join_leave: bool = False) -> Subscription:
+        """Attach a cursor at `position`, or live at the end.
+
+        Synchronous: the caller queues the reply at once, before any record can be, and then starts the pump.
+        """
+        # The unused feed may have been forgotten while the caller was on its way.
+        feed = self.feeds.setdefault(feed.stream_id, feed)
+        subscription = Subscription(feed, subscriber, feed.last, True, join_leave)
+        feed.live.add(subscription)
+        if position is not None and position != feed.last:
+            subscription.fall_behind()
+            subscription.position = position
+            subscriber.pump.add(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        subscription.end()
+        self._forget_if_unused(subscription.feed)
+
+    def _forget_if_unused(self, feed: Feed) -> None:
+        if not feed.empty or self.feeds.get(feed.stream_id) is not feed:
+            return
+        del self.feeds[feed.stream_id]
+        self._rings_size -= feed.ring.size
+        if feed.gap_timer is not None:
+            feed.gap_timer.cancel()
+
+    # What is heard of new records
+
+    def take_hint(self, blob: bytes) -> None:
+        hint = hints.decode(blob)
+        for run in hint.runs:
+            feed = self.feeds.get(run.stream_id)
+            # Another epoch: an old hint, or an epoch that the next comparison with the database will find.
+            if feed is not None and feed.epoch == run.epoch:
+                self._take_records(feed, run.records, run.head)
+        for event in hint.events:
+            self._take_event(event)
+
+    def _take_records(self, feed: Feed, records: list[Publication], head: int) -> None:
+        """Hints come in any order: deliver what follows `last`, keep what is early, drop what is old."""
+        feed.known = max(feed.known, head)
+        if records and records[0].offset <= feed.last + 1:
+            self._deliver(feed, records[feed.last + 1 - records[0].offset :])
+            self._deliver_early(feed)
+        else:
+            self._keep_early(feed, records)
+        self._watch_gap(feed)
+
+    def _take_event(self, event: hints.Event) -> None:
+        feed = self.feeds.get(event.stream_id)
+        if feed is None:
+            return
+        push = protocol.presence_push(feed.channel, event.kind, event.info)
+        for subscription in [*feed.live, *feed.lagging]:
+            if subscription.join_leave:
+                subscription.subscriber.outbox.control(push)
+
+    def take_heads(self, heads: dict[int, int]) -> None:
+        """The tick has seen records up to these offsets."""
+        for stream_id, head in heads.items():
+            feed = self.feeds.get(stream_id)
+            if feed is not None:
+                feed.known = max(feed.known, head)
+                self._watch_gap(feed)
+
+    def take_streams(self, rows: list[Head], asked: Collection[int]) -> None:
+        """How the streams `asked` for stand in the database."""
+        found = {row.stream_id: row for row in rows}
+        for stream_id in asked:
+            feed, row = self.feeds.get(stream_id), found.get(stream_id)
+            if feed is None:
+                continue
+            if row is None:
+                self._end_all(feed, STREAM_REMOVED)
+            elif row.epoch != feed.epoch:
+                self._end_all(feed, INSUFFICIENT_STATE)
+            else:
+                self.take_heads({stream_id: row.head})
+
+    # Gaps
+
+    def _deliver_early(self, feed: Feed) -> None:
+        run: list[Publication] = []
+        while (record := feed.early.pop(feed.last + 1 + len(run), None)) is not None:
+            run.append(record)
+        self._deliver(feed, run)
+        if feed.early:
+            feed.early = {offset: record for offset, record in feed.early.items() if offset > feed.last}
+
+    def _keep_early(self, feed: Feed, records: list[Publication]) -> None:
+        if sum(len(record.data) for record in [*feed.early.values(), *records]) <= MAX_EARLY:
+            feed.early.update((record.offset, record) for record in records)
+
+    def _watch_gap(self, feed: Feed) -> None:
+        if feed.known > feed.last and feed.gap_timer is None and feed.filling is None:
+            feed.gap_timer = self._loop.call_later(GAP_SECONDS, self._fill_old_gap, feed)
+
+    def _fill_old_gap(self, feed: Feed) -> None:
+        feed.gap_timer = None
+        if feed.known > feed.last:
+            self._fill(feed)
+
+    def _fill(self, feed: Feed) -> "asyncio.Task[None]":
+        if feed.filling is None:
+            feed.filling = asyncio.create_task(self._read_gap(feed))
+        return feed.filling
+
+    async def _read_gap(self, feed: Feed) -> None:
+        """Read what is missing up to `known`, page by page; hints are taken in meanwhile as ever."""
+        try:
+            while feed.last < feed.known:
+                self.fills += 1
+                position, upto = feed.last, feed.known
+                self._take_page(feed, await self.reads.page(feed.stream_id, position, upto), upto)
+        finally:
+            feed.filling = None
+        self._watch_gap(feed)
+
+    def _take_page(self, feed: Feed, page: Page, upto: int) -> None:
+        # Hints may have closed some of the gap since the page was asked for.
+        page = [record for record in page if record.offset > feed.last]
+        first = page[0].offset if page else upto + 1
+        if first > feed.last + 1:
+            self._skip(feed, first - 1)
+        self._deliver(feed, page)
+        self._deliver_early(feed)
+
+    def _skip(self, feed: Feed, last: int) -> None:
+        """Records up to `last` were pruned before anybody here saw them: no live subscriber may go on as if there were none."""
+        for subscription in list(feed.live):
+            self.end(subscription, INSUFFICIENT_STATE)
+        feed.last = last
+        self._rings_size -= feed.ring.size
+        feed.ring = Ring(last)
+
+    # Delivery
+
+    def _deliver(self, feed: Feed, records: list[Publication]) -> None:
+        """Append `records`, which follow `last`, to every live outbox. Synchronous: no cursor moves in between."""
+        if not records:
+            return
+        for batch in batches(encode(feed, records), self._frame):
+            fell_behind = [subscription for subscription in feed.live if not subscription.subscriber.outbox.offer(batch)]
+            for subscription in fell_behind:
+                subscription.fall_behind()
+                subscription.subscriber.pump.add(subscription)
+                subscription.subscriber.pump.start()
+            self.delivered += len(batch.lines) * len(feed.live)
+            feed.last += len(batch.lines)
+            feed.ring.append(batch)
+            self._rings_size += batch.size
+        feed.known = max(feed.known, feed.last)
+        feed.used = time.monotonic()
+        self._shrink_rings()
+
+    def _shrink_rings(self) -> None:
+        """While all rings together are too large, half of the one that was idle longest goes."""
+        while self._rings_size > self._max_rings:
+            feed = min((feed for feed in self.feeds.values() if feed.ring.size), key=lambda feed: feed.used)
+            before = feed.ring.size
+            feed.ring.drop(before // 2 + 1)
+            self._rings_size -= before - feed.ring.size
+
+    async def read_page(self, feed: Feed, position: int) -> Batch | None:
+        """One page after `position`, from the ring or else the database; None when its first record is gone."""
+        batch = feed.ring.page(position, self._page_records, self._page_bytes)
+        if batch is not None:
+            return batch
+        page = await self.reads.page(feed.stream_id, position, feed.last)
+        if not page or page[0].offset != position + 1:
+            return None
+        batch = Batch(encode(feed, page))
+        # After a restart everybody asks for the same records before the ring: the first page that meets it is kept for the others.
+        if page[-1].offset == feed.ring.first - 1 and self._rings_size + batch.size <= self._max_rings and not feed.empty:
+            feed.ring.prepend(batch)
+            self._rings_size += batch.size
+        return batch
+
+    # Ends
+
+    def _end_all(self, feed: Feed, unsubscribe: Unsubscribe) -> None:
+        for subscription in [*feed.live, *feed.lagging]:
+            self.end(subscription, unsubscribe)
+        self._forget_if_unused(feed)
+
+    def end(self, subscription: Subscription, unsubscribe: Unsubscribe) -> None:
+        """End `subscription` and tell its client why. Nothing is delivered to it any more."""
+        subscription.end()
+        self._forget_if_unused(subscription.feed)
+        wait = 0.0
+        if unsubscribe == INSUFFICIENT_STATE:
+            resets, stream_id, now = subscription.subscriber.resets, subscription.feed.stream_id, self._loop.time()
+            wait = max(0.0, resets.get(stream_id, now - RESET_SECONDS) + RESET_SECONDS - now)
+            resets[stream_id] = now + wait
+        if wait:
+            self._loop.call_later(wait, subscription.subscriber.ended, subscription, unsubscribe)
+        else:
+            subscription.subscriber.ended(subscription, unsubscribe)
+
+
+def encode(feed: Feed, records: Page) -> list[str]:
+    return [protocol.publication_push(feed.channel, record) for record in records]
+
+
+def batches(lines: list[str], size: int) -> Iterator[Batch]:
+    """`lines` as batches of at most `size` bytes, each of which goes as one frame to whoever keeps up."""
+    whole = Batch(lines)
+    if whole.size <= size:
+        yield whole
+        return
+    start = 0
+    while start < len(lines):
+        part = cut(lines, whole.sizes, start, len(lines), size)
+        yield Batch(part)
+        start += len(part)
+
+
+def _read_state(stream_id: int) -> tuple[str, int] | None:
+    return Stream.objects.filter(pk=stream_id).values_list("epoch", "head").first()

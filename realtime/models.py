@@ -1,0 +1,278 @@
+"""What is kept. Rules of who may do what are in `access.py`, writes of records in `journal.py`."""
+
+import hashlib
+import re
+import secrets
+import string
+from typing import Any
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+
+STREAM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\Z")
+
+
+def new_epoch() -> str:
+    """Eight random letters. A position is only good within its epoch."""
+    return "".join(secrets.choice(string.ascii_letters) for _ in range(8))
+
+
+class Audience(models.TextChoices):
+    ANYONE = "anyone", "anyone"
+    USERS = "users", "everyone signed in"
+    MEMBERS = "members", "members"
+
+
+class Kind(models.TextChoices):
+    FEED = "feed", "feed"
+    CHART = "chart", "chart"
+    LATEST = "latest", "latest values"
+    IMAGE = "image", "image"
+    GAME = "game", "game"
+    RAW = "raw", "raw"
+
+
+class Delivery(models.TextChoices):
+    EVERY = "every", "every record"
+    NEWEST = "newest", "the newest record of each key"
+
+
+class Template(models.Model):
+    """What a stream and the namespace that creates streams have in common."""
+
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.FEED)
+    readers = models.CharField(max_length=8, choices=Audience, default=Audience.USERS)
+    writers = models.CharField(max_length=8, choices=Audience, default=Audience.USERS)
+    presence = models.BooleanField(default=True, help_text="Readers may see who is subscribed.")
+    join_leave = models.BooleanField(default=True, help_text="Subscribers may be told who comes and goes.")
+    delivery = models.CharField(max_length=8, choices=Delivery, default=Delivery.EVERY)
+    durable = models.BooleanField(default=True, help_text="Off: records are broadcast only, never stored.")
+    max_payload = models.PositiveIntegerField("largest payload", default=0, help_text="Bytes; 0 takes the default of the server.")
+    keep_records = models.PositiveBigIntegerField(default=0, help_text="Newest records to keep; 0 keeps all.")
+    keep_days = models.PositiveIntegerField(default=30, help_text="Days to keep a record; 0 keeps it for ever.")
+    keep_bytes = models.PositiveBigIntegerField(default=0, help_text="Payload bytes to keep; 0 keeps all.")
+
+    class Meta:
+        abstract = True
+
+
+class Namespace(Template):
+    """The template of the streams `<name>:*`. The one with an empty name is for names without a namespace."""
+
+    name = models.CharField(max_length=64, unique=True, blank=True, validators=[RegexValidator(r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?\Z")])
+    create_on_use = models.BooleanField(default=True, help_text="The first publish to a missing stream creates it.")
+
+    def __str__(self) -> str:
+        return f"{self.name}:*" if self.name else "*"
+
+
+class Stream(Template):
+    """One ordered log. Offsets of its records are dense: tail, tail + 1, … head."""
+
+    name = models.CharField(max_length=128, unique=True, validators=[RegexValidator(STREAM_NAME)])
+    title = models.CharField(max_length=128, blank=True)
+    # Changes when records were lost, so that no client resumes into other records under the same offsets.
+    epoch = models.CharField(max_length=8, default=new_epoch, editable=False)
+    # Offset of the newest record ever appended; 0 for a stream that never had one.
+    head = models.PositiveBigIntegerField(default=0, editable=False)
+    # Offset of the oldest record kept; head + 1 when none is kept.
+    tail = models.PositiveBigIntegerField(default=1, editable=False)
+    archived = models.DateTimeField(null=True, blank=True)
+    created = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def label(self) -> str:
+        return self.title or self.name
+
+
+class Record(models.Model):
+    """Append-only. Times are whole milliseconds since 1970, UTC."""
+
+    stream = models.ForeignKey(Stream, models.CASCADE, related_name="records", db_index=False)
+    offset = models.PositiveBigIntegerField()
+    # The JSON text as it was sent, never re-encoded; empty for a blob and after a redaction.
+    data = models.TextField(blank=True)
+    blob = models.BinaryField(null=True)
+    content_type = models.CharField(max_length=100, blank=True)
+    # Subject of the record, for "latest per key"; `removed` ends that key.
+    key = models.CharField(max_length=200, blank=True)
+    removed = models.BooleanField(default=False)
+    # A JSON object of strings, or empty.
+    tags = models.TextField(blank=True)
+    # The principal that published (`access.Identity.principal`).
+    publisher = models.CharField(max_length=200, blank=True)
+    # The connection it came through, so that a replay tells the same as the live push; empty for other doors.
+    client = models.CharField(max_length=36, blank=True)
+    idempotency_key = models.CharField(max_length=200, blank=True)
+    # Tells a repeat from another payload under a used key.
+    digest = models.BinaryField(max_length=16, null=True)
+    received = models.BigIntegerField()
+    device_time = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            # Also the index of every page: stream, position < offset.
+            models.UniqueConstraint(fields=["stream", "offset"], name="record_stream_offset"),
+            models.UniqueConstraint(
+                fields=["stream", "publisher", "idempotency_key"],
+                condition=~models.Q(idempotency_key=""),
+                name="record_idempotency",
+            ),
+        ]
+        indexes = [
+            # Latest per key.
+            models.Index(fields=["stream", "key", "offset"], condition=~models.Q(key=""), name="record_latest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stream_id}@{self.offset}"
+
+
+class Membership(models.Model):
+    class Role(models.TextChoices):
+        READER = "reader", "reader"
+        WRITER = "writer", "writer"
+        MODERATOR = "moderator", "moderator"
+
+    stream = models.ForeignKey(Stream, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="memberships")
+    group = models.ForeignKey("auth.Group", models.CASCADE, null=True, blank=True, related_name="memberships")
+    role = models.CharField(max_length=9, choices=Role, default=Role.WRITER)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(user__isnull=True, group__isnull=False) | models.Q(user__isnull=False, group__isnull=True),
+                name="membership_user_or_group",
+                violation_error_message="Give either a user or a group.",
+            ),
+            models.UniqueConstraint(fields=["stream", "user"], name="membership_user"),
+            models.UniqueConstraint(fields=["stream", "group"], name="membership_group"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user or self.group} is {self.role} of {self.stream}"
+
+
+class ReadMarker(models.Model):
+    """How far a user has read a stream."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="read_markers")
+    stream = models.ForeignKey(Stream, models.CASCADE, related_name="read_markers")
+    offset = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "stream"], name="readmarker_user_stream")]
+
+    def __str__(self) -> str:
+        return f"{self.user} read {self.stream} up to {self.offset}"
+
+
+class ApiKey(models.Model):
+    """The key of a device or program. The secret is shown once; only its hash is kept.
+
+    A key is `wl_<prefix>_<secret>`; SHA-256 suffices for the hash, since the secret is 256 random bits.
+    """
+
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=16, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    # [{"pattern": "iot:*", "actions": ["read", "publish"]}, …]
+    scopes = models.JSONField(default=list)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False)
+    created = models.DateTimeField(default=timezone.now, editable=False)
+    expires = models.DateTimeField(null=True, blank=True)
+    revoked = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used = models.DateTimeField(null=True, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.name} (wl_{self.prefix})"
+
+    @classmethod
+    def generate(cls, **fields: Any) -> tuple["ApiKey", str]:
+        """A new, saved key and its secret, which cannot be had again."""
+        prefix = secrets.token_hex(4)
+        secret = f"wl_{prefix}_{secrets.token_urlsafe(32)}"
+        return cls.objects.create(prefix=prefix, digest=cls.hash(secret), **fields), secret
+
+    @staticmethod
+    def hash(secret: str) -> str:
+        return hashlib.sha256(secret.encode()).hexdigest()
+
+    @property
+    def usable(self) -> bool:
+        return self.revoked is None and (self.expires is None or self.expires > timezone.now())
+
+
+class ServerProcess(models.Model):
+    """A running server. Its heartbeat is the only one: connections and presence die with it."""
+
+    id = models.UUIDField(primary_key=True)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    started = models.DateTimeField(default=timezone.now)
+    heartbeat = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.host} pid {self.pid}"
+
+
+class Connection(models.Model):
+    # The client id of the protocol.
+    id = models.UUIDField(primary_key=True)
+    process = models.ForeignKey(ServerProcess, models.CASCADE, related_name="connections")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="connections")
+    principal = models.CharField(max_length=200, blank=True, db_index=True)
+    label = models.CharField(max_length=200, blank=True)
+    address = models.GenericIPAddressField(null=True)
+    agent = models.CharField(max_length=200, blank=True)
+    since = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.label or 'anonymous'} from {self.address}"
+
+
+class Presence(models.Model):
+    """One connection subscribed to one stream that has presence on."""
+
+    stream = models.ForeignKey(Stream, models.CASCADE, related_name="present")
+    connection = models.ForeignKey(Connection, models.CASCADE, related_name="present")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stream", "connection"], name="presence_stream_connection")]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id} in {self.stream_id}"
+
+
+class Notice(models.Model):
+    """The only control path between processes; the tick of each process reads it."""
+
+    kind = models.CharField(max_length=20)
+    subject = models.JSONField(default=dict)
+    created = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"
+
+
+class AuditEntry(models.Model):
+    """Who did what, in admin, by a key or by a command."""
+
+    created = models.DateTimeField(default=timezone.now, db_index=True)
+    actor = models.CharField(max_length=200)
+    action = models.CharField(max_length=50)
+    subject = models.CharField(max_length=200)
+    detail = models.JSONField(default=dict, blank=True)
+    address = models.GenericIPAddressField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.action} {self.subject}"

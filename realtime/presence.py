@@ -1,0 +1,195 @@
+"""Who is here. Rows belong to a server process and die with its heartbeat; this process' own are answered from memory.
+
+Rows are written behind, once a second, in the journal's thread: a storm of connects costs one transaction a second.
+"""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from . import hints, protocol
+from .conf import limit
+from .journal import Journal
+from .models import Connection, Presence, ServerProcess, Stream
+from .protocol import ClientInfo
+from .reads import Reads
+
+WRITE_SECONDS = 1.0
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A connection, as others see it."""
+
+    client: str
+    principal: str
+    label: str
+    user_id: int | None
+    address: str | None
+    agent: str
+    streams: set[int] = field(default_factory=set)
+
+    @property
+    def info(self) -> ClientInfo:
+        name = protocol.quote(self.label)
+        return ClientInfo(self.principal, self.client, msgspec.Raw(f'{{"name":{name}}}'.encode()))
+
+
+class PresenceBook:
+    """The presence of one process. Its methods are called on the event loop."""
+
+    def __init__(self, journal: Journal, reads: Reads, sender: hints.Sender) -> None:
+        self.process_id = uuid.uuid4()
+        self._journal = journal
+        self._reads = reads
+        self._sender = sender
+        self._here: dict[int, dict[str, Member]] = {}
+        # Written behind: what has come or gone since the last write, the last state of each deciding.
+        self._connections: dict[str, Member | None] = {}
+        self._presence: dict[tuple[int, str], bool] = {}
+
+    # Coming and going
+
+    def connected(self, member: Member) -> None:
+        self._connections[member.client] = member
+
+    def disconnected(self, member: Member) -> None:
+        for stream_id in list(member.streams):
+            self._leave(stream_id, member)
+        self._connections[member.client] = None
+
+    def subscribed(self, member: Member, stream: Stream) -> None:
+        if stream.presence:
+            member.streams.add(stream.pk)
+            self._here.setdefault(stream.pk, {})[member.client] = member
+            self._presence[stream.pk, member.client] = True
+        if stream.join_leave:
+            self._announce(stream.pk, "join", member)
+
+    def unsubscribed(self, member: Member, stream: Stream) -> None:
+        self._leave(stream.pk, member)
+        if stream.join_leave:
+            self._announce(stream.pk, "leave", member)
+
+    def _leave(self, stream_id: int, member: Member) -> None:
+        member.streams.discard(stream_id)
+        here = self._here.get(stream_id, {})
+        if here.pop(member.client, None) is not None:
+            self._presence[stream_id, member.client] = False
+        if not here:
+            self._here.pop(stream_id, None)
+
+    def _announce(self, stream_id: int, kind: str, member: Member) -> None:
+        info = msgspec.json.encode(member.info).decode()
+        self._sender.announce(hints.encode(hints.Hint(events=[hints.Event(stream_id, kind, info)])))
+
+    # Asking
+
+    async def members(self, stream_id: int) -> dict[str, ClientInfo]:
+        """Everybody in the stream, by client id: of this process from memory, of others from their rows."""
+        members = {client: member.info for client, member in self._here.get(stream_id, {}).items()}
+        if settings.WIRELOG.get("REDIS_URL"):
+            members |= await self._reads.run(members_elsewhere, stream_id, self.process_id)
+        return members
+
+    def people(self) -> dict[int, int]:
+        """How many people are in each stream, in this process: a person with three tabs counts once."""
+        return {stream_id: len({member.principal for member in here.values()}) for stream_id, here in self._here.items()}
+
+    # Rows
+
+    async def start(self, alone: bool) -> None:
+        await self._journal.run(lambda: register(self.process_id, alone))
+
+    async def run(self) -> None:
+        beat_at = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(WRITE_SECONDS)
+            beat = loop.time() >= beat_at
+            if beat:
+                beat_at = loop.time() + limit("HEARTBEAT_SECONDS")
+            await self.write(beat)
+
+    async def write(self, beat: bool = False) -> None:
+        """Write what has changed, and the heartbeat when it is due."""
+        connections, self._connections = self._connections, {}
+        presence, self._presence = self._presence, {}
+        if connections or presence or beat:
+            await self._journal.run(lambda: write_rows(self.process_id, connections, presence, beat))
+
+    async def stop(self) -> None:
+        await self._journal.run(lambda: ServerProcess.objects.filter(pk=self.process_id).delete())
+
+
+def fresh() -> Q:
+    """Processes whose heartbeat counts."""
+    return Q(heartbeat__gte=timezone.now() - timedelta(seconds=limit("FRESH_SECONDS")))
+
+
+def members_elsewhere(stream_id: int, process_id: uuid.UUID) -> dict[str, ClientInfo]:
+    processes = ServerProcess.objects.filter(fresh()).exclude(pk=process_id)
+    rows = Connection.objects.filter(present__stream=stream_id, process__in=processes)
+    members = (Member(str(row.pk), row.principal, row.label, row.user_id, None, "") for row in rows)
+    return {member.client: member.info for member in members}
+
+
+def people_by_stream(stream_ids: Iterable[int]) -> dict[int, int]:
+    """How many people are in each stream, in all processes."""
+    rows = Presence.objects.filter(stream__in=list(stream_ids), connection__process__in=ServerProcess.objects.filter(fresh()))
+    people: dict[int, set[str]] = {}
+    for stream_id, principal in rows.values_list("stream_id", "connection__principal"):
+        people.setdefault(stream_id, set()).add(principal)
+    return {stream_id: len(principals) for stream_id, principals in people.items()}
+
+
+# In the journal's thread
+
+
+def register(process_id: uuid.UUID, alone: bool) -> None:
+    """Write the row of this process, and remove those of the dead: every other, when this process is known to be alone."""
+    with transaction.atomic():
+        others = ServerProcess.objects.exclude(pk=process_id)
+        (others if alone else others.exclude(fresh())).delete()
+        ServerProcess.objects.create(pk=process_id, host=socket.gethostname(), pid=os.getpid())
+
+
+def write_rows(process_id: uuid.UUID, connections: dict[str, Member | None], presence: dict[tuple[int, str], bool], beat: bool) -> None:
+    gone = [client for client, member in connections.items() if member is None]
+    come = [_row(process_id, member) for member in connections.values() if member is not None]
+    with transaction.atomic():
+        if beat and not ServerProcess.objects.filter(pk=process_id).update(heartbeat=timezone.now()):
+            # Another process took this one for dead, after a long stop: it is back, with what it has from now on.
+            ServerProcess.objects.create(pk=process_id, host=socket.gethostname(), pid=os.getpid())
+        Connection.objects.filter(pk__in=gone).delete()
+        Connection.objects.bulk_create(come, ignore_conflicts=True)
+        for (stream_id, client), here in presence.items():
+            if not here:
+                Presence.objects.filter(stream=stream_id, connection=uuid.UUID(client)).delete()
+        present = _still_there(presence)
+        Presence.objects.bulk_create(present, ignore_conflicts=True)
+
+
+def _row(process_id: uuid.UUID, member: Member) -> Connection:
+    fields: dict[str, Any] = {"user_id": member.user_id, "principal": member.principal, "label": member.label}
+    return Connection(pk=uuid.UUID(member.client), process_id=process_id, address=member.address, agent=member.agent, **fields)
+
+
+def _still_there(presence: dict[tuple[int, str], bool]) -> list[Presence]:
+    """Rows for those who came, unless the stream or the connection was removed meanwhile."""
+    come = [(stream_id, client) for (stream_id, client), here in presence.items() if here]
+    streams = set(Stream.objects.filter(pk__in={stream_id for stream_id, _ in come}).values_list("pk", flat=True))
+    known = Connection.objects.filter(pk__in={client for _, client in come}).values_list("pk", flat=True)
+    clients = {str(pk): pk for pk in known}
+    return [Presence(stream_id=stream, connection_id=clients[client]) for stream, client in come if stream in streams and client in clients]

@@ -1,0 +1,97 @@
+"""Reads that never wait behind the writer: a few threads, each with a connection of its own that cannot write."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .conf import limit
+from .flight import Flights
+from .models import Record
+from .protocol import Publication
+
+T = TypeVar("T")
+
+# Two cores serve a small host; more threads only fight for the interpreter lock.
+THREADS = 3
+
+Page = list[Publication]
+
+_FIELDS = '"offset", data, received, publisher, client, key, removed, tags'
+_FORWARD = (
+    f'SELECT {_FIELDS} FROM {Record._meta.db_table} WHERE stream_id = %s AND "offset" > %s AND "offset" <= %s ORDER BY "offset" LIMIT %s'
+)
+_BACKWARD = (
+    f"SELECT {_FIELDS} FROM {Record._meta.db_table} "
+    'WHERE stream_id = %s AND "offset" >= %s AND "offset" < %s ORDER BY "offset" DESC LIMIT %s'
+)
+
+
+def page_after(connection: BaseDatabaseWrapper, stream_id: int, position: int, upto: int, count: int) -> Page:
+    """Records with position < offset ≤ upto, oldest first; at most `count`, and PAGE_BYTES of payload unless the first is larger."""
+    return _page(connection, _FORWARD, (stream_id, position, upto, count))
+
+
+def page_before(connection: BaseDatabaseWrapper, stream_id: int, tail: int, before: int, count: int) -> Page:
+    """Records with tail ≤ offset < before, newest first, with the bounds of `page_after`."""
+    return _page(connection, _BACKWARD, (stream_id, tail, before, count))
+
+
+def _page(connection: BaseDatabaseWrapper, sql: str, params: tuple[int, ...]) -> Page:
+    page: Page = []
+    room = limit("PAGE_BYTES")
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        # Row by row: 300 records of 128 KiB must not be in memory at once.
+        while (row := cursor.fetchone()) is not None:
+            offset, data, received, publisher, client, key, removed, tags = row
+            room -= len(data.encode())
+            if page and room < 0:
+                break
+            page.append(Publication(offset, data, received, publisher, client, key, bool(removed), tags))
+    return page
+
+
+class Reads:
+    """The reader threads of one process. Its methods are called on the event loop."""
+
+    def __init__(self) -> None:
+        self.pages = 0
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="wirelog-reads", initializer=self._open)
+        # Each thread's connection, so that they can be closed when the threads are gone.
+        self._connections: list[BaseDatabaseWrapper] = []
+        self._lock = threading.Lock()
+        self._flights: Flights[Page] = Flights()
+
+    def _open(self) -> None:
+        connection = connections["default"]
+        connection.inc_thread_sharing()
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA query_only = ON")
+        with self._lock:
+            self._connections.append(connection)
+
+    def stop(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for connection in self._connections:
+            connection.close()
+
+    async def run(self, read: Callable[..., T], *args: Any) -> T:
+        """Run `read` in a reader thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, read, *args)
+
+    async def page(self, stream_id: int, position: int, upto: int) -> Page:
+        """One page after `position`. Identical reads in flight are one read: after a restart everybody asks for the same."""
+        return await self._flights.join((stream_id, position, upto), lambda: self._page(stream_id, position, upto))
+
+    async def _page(self, stream_id: int, position: int, upto: int) -> Page:
+        self.pages += 1
+        return await self.run(_read_page, stream_id, position, upto)
+
+
+def _read_page(stream_id: int, position: int, upto: int) -> Page:
+    return page_after(connections["default"], stream_id, position, upto, limit("PAGE_RECORDS"))

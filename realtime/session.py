@@ -1,0 +1,406 @@
+"""One connection: who speaks, what they may, in what order. It knows no socket: frames come in by `receive`, and go out by its outbox.
+
+Commands run strictly in order, one after another. Publishes are pipelined: they are queued in the journal at once, only their commit is
+not awaited, and the reply follows it.
+"""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.db import DatabaseError
+
+from . import access, protocol, rpc
+from .access import ANONYMOUS, Identity
+from .conf import limit
+from .cursor import Feed, Subscription
+from .engine import Engine
+from .errors import (
+    BAD_REQUEST,
+    INVALID_TOKEN,
+    NOT_AVAILABLE,
+    SERVER_ERROR,
+    SLOW,
+    STALE,
+    AlreadySubscribed,
+    BadRequest,
+    Close,
+    Disconnect,
+    InternalError,
+    LimitExceeded,
+    NotAvailable,
+    Unrecoverable,
+    Unsubscribe,
+    WirelogError,
+)
+from .history import history
+from .journal import Item, Outcome
+from .models import STREAM_NAME, Stream
+from .outbox import Outbox
+from .presence import Member
+from .protocol import EMPTY, ChannelRequest, ConnectRequest, HistoryRequest, PublishRequest, Result, RpcRequest, SubscribeRequest
+from .pump import Pump
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What is known of a connection before it has said anything."""
+
+    # The session cookie, when the Origin is good; else "".
+    session_key: str = ""
+    origin_allowed: bool = False
+    address: str | None = None
+    agent: str = ""
+
+
+class Session:
+    def __init__(self, engine: Engine, caller: Caller, wake: Callable[[], None], abort: Callable[[], None]) -> None:
+        self.engine = engine
+        self.caller = caller
+        self.client = str(uuid.uuid4())
+        # None before connect.
+        self.identity: Identity | None = None
+        self.member: Member | None = None
+        self.outbox = Outbox(engine.limits, wake)
+        self.pump = Pump(self.outbox, engine.hub.read_page, engine.hub.end)
+        # By stream name; None while the subscribe is under way.
+        self.subscriptions: dict[str, Subscription | None] = {}
+        self._streams: dict[Subscription, Stream] = {}
+        self.resets: dict[int, float] = {}
+        # Why the connection ends, once it does, and when that was decided.
+        self.closing: Close | None = None
+        self._closed_at = 0.0
+        self._opened_at = engine.loop.time()
+        # A failed connect leaves the connection unusable.
+        self._connect_seen = False
+        self._wake = wake
+        self._abort = abort
+        self._gone = asyncio.Event()
+        # Publishes that wait for their commit.
+        self._in_flight = 0
+        self._max_in_flight = limit("IN_FLIGHT")
+        self._landed = asyncio.Event()
+        engine.sessions.add(self)
+
+    # In
+
+    async def receive(self, frame: str | bytes) -> None:
+        """Run the commands of one frame, in order."""
+        if frame in protocol.PONGS:
+            self.outbox.pong(self.engine.loop.time())
+            return
+        try:
+            for command in protocol.decode(frame):
+                if self.closing is None:
+                    await self._run(command)
+        except Disconnect as disconnect:
+            self.close(disconnect.close)
+        # Replies first: what is replayed could keep them waiting behind slow handlers of the client.
+        self.pump.start()
+
+    async def _run(self, command: protocol.Command) -> None:
+        request = command.request()
+        if request is None:
+            self.outbox.pong(self.engine.loop.time())
+            return
+        method, body = request
+        if (method == "connect") == self._connect_seen or (method != "connect" and self.identity is None):
+            raise Disconnect(BAD_REQUEST)
+        try:
+            result = await self._handlers[method](self, command.id, body)
+        except WirelogError as error:
+            self._control(protocol.error_reply(command.id, error))
+        except DatabaseError:
+            self._control(protocol.error_reply(command.id, InternalError()))
+        else:
+            if result is not None:
+                self._control(protocol.reply(command.id, method, result))
+
+    # connect
+
+    async def _connect(self, number: int, request: ConnectRequest) -> None:
+        self._connect_seen = True
+        identity = await self._identify(request.token)
+        now = self.engine.loop.time()
+        interval = self.engine.limits.ping_seconds
+        self.identity = identity
+        self.member = Member(self.client, identity.principal, identity.label, identity.user_id, self.caller.address, self.caller.agent)
+        self.engine.presence.connected(self.member)
+        # Spread, so that those who came together are not pinged together for ever.
+        self.outbox.start_pings(now + random.uniform(interval / 2, interval))
+        data = msgspec.json.encode({"user": identity.principal, "name": identity.label})
+        version = settings.WIRELOG.get("VERSION", "wirelog")
+        result = protocol.ConnectResult(self.client, version, int(interval), True, msgspec.Raw(data))
+        self._control(protocol.reply(number, "connect", result))
+
+    async def _identify(self, token: str) -> Identity:
+        run = self.engine.reads.run
+        if token:
+            identity = await run(access.identity_of_key, token)
+            if identity is None:
+                raise Disconnect(INVALID_TOKEN)
+            return identity
+        if self.caller.session_key:
+            identity = await run(access.identity_of_session, self.caller.session_key)
+            if identity is not None:
+                return identity
+        if self.caller.origin_allowed and await run(access.anonymous_may_read_something):
+            return ANONYMOUS
+        raise Disconnect(BAD_REQUEST)
+
+    @property
+    def _who(self) -> Identity:
+        assert self.identity is not None
+        return self.identity
+
+    # subscribe, unsubscribe
+
+    async def _subscribe(self, number: int, request: SubscribeRequest) -> None:
+        name = request.channel
+        self._check_subscribe(request)
+        # Registered before access is read, so that a revocation in between has something to end.
+        self.subscriptions[name] = None
+        try:
+            stream, feed = await self._open(request)
+            position = self._position(request, stream, feed)
+        except BaseException:
+            self.subscriptions.pop(name, None)
+            raise
+        # No await from here to the reply: the feed must not move in between.
+        subscription = self.engine.hub.subscribe(feed, self, position, request.join_leave and stream.join_leave)
+        self.subscriptions[name] = subscription
+        self._streams[subscription] = stream
+        self._control(protocol.reply(number, "subscribe", self._subscribed(request, subscription.feed, position)))
+        if self.member is not None:
+            self.engine.presence.subscribed(self.member, stream)
+
+    def _check_subscribe(self, request: SubscribeRequest) -> None:
+        if not request.channel or request.delta not in ("", "fossil"):
+            raise Disconnect(BAD_REQUEST)
+        if not STREAM_NAME.match(request.channel):
+            raise BadRequest("channel", "is not a stream name")
+        if request.type:
+            raise NotAvailable(f"subscription type {request.type}")
+        if request.channel in self.subscriptions:
+            raise AlreadySubscribed(request.channel)
+        if len(self.subscriptions) >= limit("STREAMS_PER_CONNECTION"):
+            raise LimitExceeded("streams per connection", limit("STREAMS_PER_CONNECTION"))
+
+    async def _open(self, request: SubscribeRequest) -> tuple[Stream, Feed]:
+        stream = await self.engine.reads.run(access.readable, self._who, request.channel)
+        feed = await self.engine.hub.open(stream)
+        if request.recover and request.offset > feed.last:
+            await self.engine.hub.catch_up(feed, stream)
+        if self.closing is not None:
+            raise Disconnect(self.closing)
+        return stream, feed
+
+    def _position(self, request: SubscribeRequest, stream: Stream, feed: Feed) -> int | None:
+        """Where the cursor starts; None at the end. Raises Unrecoverable when the client wants that rather than to start over."""
+        if not request.recover:
+            return None
+        same = request.epoch in ("", feed.epoch)
+        if same and stream.tail - 1 <= request.offset <= feed.last:
+            return request.offset
+        if request.flag & protocol.REJECT_UNRECOVERED:
+            raise Unrecoverable(stream.name)
+        return None
+
+    def _subscribed(self, request: SubscribeRequest, feed: Feed, position: int | None) -> protocol.SubscribeResult:
+        return protocol.SubscribeResult(
+            recoverable=True,
+            positioned=True,
+            epoch=feed.epoch,
+            # A client that recovers moves on by the publications that follow.
+            offset=feed.last if position is None else position,
+            recovered=position is not None,
+            was_recovering=request.recover,
+            data=msgspec.Raw(f'{{"head":{feed.last}}}'.encode()),
+        )
+
+    async def _unsubscribe(self, number: int, request: ChannelRequest) -> Result:
+        if not request.channel:
+            raise Disconnect(BAD_REQUEST)
+        subscription = self.subscriptions.pop(request.channel, None)
+        if subscription is not None:
+            self.engine.hub.unsubscribe(subscription)
+            self._left(subscription)
+        return EMPTY
+
+    def ended(self, subscription: Subscription, unsubscribe: Unsubscribe) -> None:
+        """The hub has ended `subscription`."""
+        stream = self._streams.get(subscription)
+        if stream is not None and self.subscriptions.get(stream.name) is subscription:
+            del self.subscriptions[stream.name]
+            self._left(subscription)
+            self._control(protocol.unsubscribe_push(subscription.feed.channel, unsubscribe))
+
+    def _left(self, subscription: Subscription) -> None:
+        stream = self._streams.pop(subscription)
+        if self.member is not None:
+            self.engine.presence.unsubscribed(self.member, stream)
+
+    # publish
+
+    async def _publish(self, number: int, request: PublishRequest) -> None:
+        if not request.channel:
+            raise Disconnect(BAD_REQUEST)
+        if request.type:
+            raise NotAvailable(f"publish type {request.type}")
+        item = Item(request.channel, protocol.payload(request.data))
+        await self._append(item, partial(self._published, number))
+
+    async def _rpc(self, number: int, request: RpcRequest) -> Result | None:
+        if request.method != "publish":
+            data = await rpc.call(self.engine, self._who, request.method, request.data)
+            return protocol.RpcResult(msgspec.Raw(data))
+        params = protocol.decode_params(request.data, PublishParams)
+        item = Item(
+            stream=params.stream,
+            data=protocol.payload(params.data),
+            idempotency_key=params.idempotency_key,
+            key=params.key,
+            removed=params.removed,
+            tags=params.tags,
+            device_time=params.device_time,
+            expect_offset=params.expect_offset,
+        )
+        await self._append(item, partial(self._rpc_published, number))
+        return None
+
+    async def _append(self, item: Item, done: Callable[[Outcome], None]) -> None:
+        item.identity = self._who
+        item.publisher = self._who.principal
+        item.client = self.client
+        self.engine.journal.submit(item, done)
+        self._in_flight += 1
+        while self._in_flight >= self._max_in_flight:
+            # While this waits the socket is not read: the sender feels it.
+            self._landed.clear()
+            await self._landed.wait()
+
+    def _published(self, number: int, outcome: Outcome) -> None:
+        self._land()
+        if isinstance(outcome, WirelogError):
+            self._control(protocol.error_reply(number, outcome))
+        else:
+            self._control(f'{{"id":{number},"publish":{{}}}}')
+
+    def _rpc_published(self, number: int, outcome: Outcome) -> None:
+        self._land()
+        if isinstance(outcome, WirelogError):
+            self._control(protocol.error_reply(number, outcome))
+            return
+        duplicate = ',"duplicate":true' if outcome.duplicate else ""
+        self._control(f'{{"id":{number},"rpc":{{"data":{{"offset":{outcome.offset},"epoch":"{outcome.epoch}"{duplicate}}}}}}}')
+
+    def _land(self) -> None:
+        self._in_flight -= 1
+        self._landed.set()
+
+    # presence, history, the rest
+
+    async def _presence(self, number: int, request: ChannelRequest) -> Result:
+        return protocol.PresenceResult(await self._members(request))
+
+    async def _presence_stats(self, number: int, request: ChannelRequest) -> Result:
+        members = await self._members(request)
+        return protocol.PresenceStatsResult(len(members), len({info.user for info in members.values()}))
+
+    async def _members(self, request: ChannelRequest) -> dict[str, protocol.ClientInfo]:
+        stream = await self.engine.reads.run(access.readable, self._who, request.channel)
+        if not stream.presence:
+            raise NotAvailable(f"presence is off in {stream.name!r}")
+        return await self.engine.presence.members(stream.pk)
+
+    async def _history(self, number: int, request: HistoryRequest) -> Result:
+        return await self.engine.reads.run(history, self._who, request)
+
+    async def _send(self, number: int, request: msgspec.Raw) -> None:
+        raise Disconnect(NOT_AVAILABLE)
+
+    async def _refresh(self, number: int, request: msgspec.Raw) -> None:
+        # Nothing here expires by a token that the client could renew.
+        raise Disconnect(BAD_REQUEST)
+
+    async def _sub_refresh(self, number: int, request: msgspec.Raw) -> None:
+        raise NotAvailable("subscriptions do not expire")
+
+    _handlers: dict[str, Callable[[Any, int, Any], Coroutine[Any, Any, Result | None]]] = {
+        "connect": _connect,
+        "subscribe": _subscribe,
+        "unsubscribe": _unsubscribe,
+        "publish": _publish,
+        "presence": _presence,
+        "presence_stats": _presence_stats,
+        "history": _history,
+        "rpc": _rpc,
+        "send": _send,
+        "refresh": _refresh,
+        "sub_refresh": _sub_refresh,
+    }
+
+    # Out
+
+    def _control(self, line: str) -> None:
+        if not self.outbox.control(line):
+            self.close(SLOW)
+
+    def tick(self, now: float) -> None:
+        """Turned by the engine's wheel."""
+        if self.closing is not None:
+            if now - self._closed_at > limit("ABORT_SECONDS"):
+                self._abort()
+            return
+        close = self.outbox.tick(now)
+        if self.identity is None and now - self._opened_at > limit("CONNECT_SECONDS"):
+            close = STALE
+        if close is not None:
+            self.close(close)
+
+    def close(self, close: Close) -> None:
+        """End the connection; the first reason counts."""
+        if self.closing is None:
+            self.closing = close
+            self._closed_at = self.engine.loop.time()
+            self._wake()
+
+    def fail(self) -> None:
+        """An error of ours that no answer fits."""
+        self.close(SERVER_ERROR)
+
+    def leave(self) -> None:
+        """The connection is gone: forget it everywhere. Called once, whatever happened before."""
+        self.close(SERVER_ERROR)
+        self.engine.sessions.discard(self)
+        self.pump.stop()
+        for subscription in [subscription for subscription in self.subscriptions.values() if subscription is not None]:
+            self.engine.hub.unsubscribe(subscription)
+            self._left(subscription)
+        self.subscriptions.clear()
+        if self.member is not None:
+            self.engine.presence.disconnected(self.member)
+        self._landed.set()
+        self._gone.set()
+
+    async def gone(self) -> None:
+        await self._gone.wait()
+
+
+class PublishParams(msgspec.Struct):
+    """The parameters of `rpc publish`."""
+
+    stream: str
+    data: msgspec.Raw = protocol.NOTHING
+    idempotency_key: str = ""
+    key: str = ""
+    removed: bool = False
+    tags: dict[str, str] | None = None
+    device_time: int | None = None
+    expect_offset: int | None = None

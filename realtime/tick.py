@@ -1,0 +1,97 @@
+"""The tick: how a process finds records that no hint told of. A thread with a connection that never writes.
+
+Every 100 ms `PRAGMA data_version` (5 µs) tells whether anybody else has committed; only then are the new records asked for. Every two
+seconds the heads and epochs of the subscribed streams are compared besides, so that nothing depends on one mechanism.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Max
+
+from .models import Record, Stream
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.1
+COMPARE_SECONDS = 2.0
+
+
+class Head(NamedTuple):
+    stream_id: int
+    epoch: str
+    head: int
+
+
+class Tick:
+    """`on_heads` and `on_streams` are called in the tick's own thread."""
+
+    def __init__(
+        self,
+        on_heads: Callable[[dict[int, int]], None],
+        on_streams: Callable[[list[Head], Collection[int]], None],
+        subscribed: Callable[[], Collection[int]],
+    ) -> None:
+        # New records: stream id → head.
+        self._on_heads = on_heads
+        # The state of the subscribed streams, and which were asked for.
+        self._on_streams = on_streams
+        self._subscribed = subscribed
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wirelog-tick", daemon=True)
+        self._version = -1
+        # Id of the newest record seen.
+        self._seen = -1
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        compare_at = time.monotonic()
+        while not self._stop.wait(TICK_SECONDS):
+            try:
+                self.look(connections["default"])
+                if time.monotonic() >= compare_at:
+                    compare_at = time.monotonic() + COMPARE_SECONDS
+                    self.compare()
+            except DatabaseError as error:
+                # The next tick tries again on a new connection; deliveries of this process do not depend on it.
+                logger.warning("The tick could not read the database: %s", error)
+                connections["default"].close()
+        connections["default"].close()
+
+    def look(self, connection: BaseDatabaseWrapper) -> None:
+        """Announce the heads that moved since the last look."""
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA data_version")
+            (version,) = cursor.fetchone()
+            if version == self._version:
+                return
+            self._version = version
+            if self._seen < 0:
+                self._seen = Record.objects.aggregate(newest=Max("id"))["newest"] or 0
+                return
+            cursor.execute(_MOVED, [self._seen])
+            rows = cursor.fetchall()
+        if rows:
+            self._seen = max(row[2] for row in rows)
+            self._on_heads({row[0]: row[1] for row in rows})
+
+    def compare(self) -> None:
+        wanted = self._subscribed()
+        if wanted:
+            rows = Stream.objects.filter(pk__in=wanted).values_list("pk", "epoch", "head")
+            self._on_streams([Head(*row) for row in rows], wanted)
+
+
+# By primary key: ids grow in the order of commits, since SQLite has one writer at a time.
+_MOVED = f'SELECT stream_id, max("offset"), max(id) FROM {Record._meta.db_table} WHERE id > %s GROUP BY stream_id'
