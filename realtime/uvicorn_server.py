@@ -1,0 +1,125 @@
+"""uvicorn on a socket of ours: signals are the command's, WebSockets can be aborted, and the end is a drain."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+import uvloop
+import wsproto.events
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+
+from .conf import limit
+from .lifetime import Application, Lifetime, Lingering, Peer
+from .listener import BACKLOG
+
+# Bytes that wait for a slow reader in user space before `send` does.
+WRITE_BUFFER = 65_536
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    return uvloop.new_event_loop()
+
+
+async def serve(application: Application, sock: socket.socket, lifetime: Lifetime) -> None:
+    """Serve on `sock` until `lifetime` ends; returns when every connection is gone."""
+    config = uvicorn.Config(
+        application,
+        interface="asgi3",
+        # Not "auto": websockets-sansio answers 400 to older Python clients, which send an empty subprotocol header.
+        ws=WebSocket,
+        ws_max_size=limit("MESSAGE_BYTES"),
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        backlog=BACKLOG,
+    )
+    await Server(config, lifetime).serve([sock])
+
+
+class WebSocket(WSProtocol):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.close_timeout = float(limit("ABORT_SECONDS"))
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+
+    def handle_connect(self, event: wsproto.events.Request) -> None:
+        super().handle_connect(event)
+        # The application starts after this returns.
+        self.scope["extensions"]["wirelog"] = {"abort": self.transport.abort}
+
+    def handle_message(self, event: wsproto.events.TextMessage | wsproto.events.BytesMessage) -> None:
+        size = len(event.data.encode()) if isinstance(event.data, str) else len(event.data)
+        if self.buffer.length + size > self.config.ws_max_size:
+            self.refuse_size()
+        else:
+            super().handle_message(event)
+
+    def refuse_size(self) -> None:
+        """Close with 1009, but go on reading: a connection reset while the client still sends would hide the code from it."""
+        self.close_sent = True
+        self.buffer.clear()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1009, "reason": "message too big"})
+        self.transport.write(self.conn.send(wsproto.events.CloseConnection(code=1009, reason="message too big")))
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+
+    def handle_ping(self, event: wsproto.events.Ping) -> None:
+        # Who sends pings and reads nothing would fill the memory with pongs.
+        if self.writable.is_set():
+            super().handle_ping(event)
+
+
+class Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, lifetime: Lifetime) -> None:
+        super().__init__(config)
+        self.lifetime = lifetime
+        self.lingering = Lingering(limit("ABORT_SECONDS"))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # The command handles signals: uvicorn would raise them again at the end, and the exit status would not be 0.
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.lifetime.ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            self.abort_lingering()
+        self.should_exit = self.lifetime.stopping.is_set()
+        return await super().on_tick(counter)
+
+    def abort_lingering(self) -> None:
+        transports = [connection.transport for connection in self.server_state.connections]
+        closing = [transport for transport in transports if transport.is_closing()]
+        for transport in self.lingering.overdue(closing, time.monotonic()):
+            transport.abort()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for sock in sockets or []:
+            sock.close()
+        await self.lifetime.drain(self.peers, lambda: self.server_state.tasks)
+
+    def peers(self) -> list[Peer]:
+        return [_peer(connection) for connection in self.server_state.connections]
+
+
+def _peer(connection: Any) -> Peer:
+    if isinstance(connection, WebSocket):
+        # Its session has closed it; uvicorn's own shutdown would send 1012.
+        return Peer(True, lambda: None, connection.transport.abort)
+    return Peer(False, connection.shutdown, connection.transport.abort)
