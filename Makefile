@@ -1,35 +1,44 @@
 # Needs Python 3.11 or newer, make and the package registries; nothing else. `make run` is where to begin.
 
 PYTHON ?= python3
-HOST ?= 127.0.0.1
-PORT ?= 8000
-export HOST PORT
-
-BIN = .venv/bin
-MANAGE = $(BIN)/python manage.py
-# Stamps say what was installed, by content: a checkout that only touches a file installs nothing again.
-STAMPS = .venv/stamps
+MANAGE = .venv/bin/python manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check clean-stamps
+.PHONY: help setup dev run test check
 
 help:
-	@echo "make run     serve, with demo streams, on http://$(HOST):$(PORT)"
-	@echo "make test    run every test"
-	@echo "make check   lint, types, system checks"
-	@echo "make setup   install what run needs, and no more"
+	@echo "make run     serve with live streams on http://127.0.0.1:8000 (HOST=… PORT=…)"
+	@echo "make test    run every test (ARGS=… goes to pytest)"
+	@echo "make check   everything but the tests: lint, types, migrations, production settings"
+	@echo "make setup   only install what run needs"
+
+# Nothing of the developer's own set-up: what production would say.
+PRODUCTION = env -i PATH="$$PATH" WIRELOG_ENV_FILE=/dev/null PUBLIC_URL=https://wirelog.example.org TRUSTED_PROXIES=127.0.0.1 LOG_FORMAT=json
+
+define need-python
+@command -v $(PYTHON) >/dev/null || { echo "Error: $(PYTHON) is not installed. Wirelog needs Python 3.11 or newer; name it: make PYTHON=…" >&2; exit 1; }
+endef
 
 setup:
+	$(need-python)
 	@$(PYTHON) tools/setup.py run
+
+dev:
+	$(need-python)
+	@$(PYTHON) tools/setup.py dev
 
 run: setup
 	@$(MANAGE) migrate --verbosity 0
-	@exec $(MANAGE) serve --host $(HOST) --port $(PORT) --demo --sign-in-link
+	@exec $(MANAGE) serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) --demo --sign-in-link
 
-test:
-	@$(PYTHON) tools/setup.py dev
-	@$(BIN)/python -m pytest $(ARGS)
+test: dev
+	@.venv/bin/python -m pytest $(ARGS)
 
-check:
-	@$(PYTHON) tools/setup.py dev
-	@$(PYTHON) tools/check.py
+check: dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+# The node of PyPI lies in .venv, where PATH has none or an old one.
+	PATH="$(CURDIR)/.venv/bin:$$PATH" npm run --silent lint
+	$(MANAGE) makemigrations --check --dry-run --settings tests.settings
+	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && $(PRODUCTION) WIRELOG_DATA="$$data" $(MANAGE) check --deploy --fail-level WARNING

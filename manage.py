@@ -3,6 +3,7 @@
 
 import os
 import sys
+from typing import NoReturn
 
 
 def main(argv: list[str]) -> None:
@@ -21,7 +22,7 @@ def main(argv: list[str]) -> None:
         fail(str(error))
 
 
-def fail(sentence: str) -> "NoReturn":  # noqa: F821
+def fail(sentence: str) -> NoReturn:
     sys.exit(f"Error: {sentence}")
 
 

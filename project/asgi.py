@@ -9,10 +9,29 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 # Loads the apps, which everything below needs.
 django_application = get_asgi_application()
 
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from django.urls import re_path  # noqa: E402
-
 from realtime import access, api, consumers, errors  # noqa: E402
+
+PATHS: dict[tuple[str, str], Any] = {
+    ("http", "/healthz"): api.Healthz.as_asgi(),
+    ("http", "/readyz"): api.Readyz.as_asgi(),
+    ("websocket", "/connection/websocket"): consumers.WebSocketConsumer.as_asgi(),
+}
+methods: Any = api.Api.as_asgi()
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    # Daphne takes a root path from a header that any client can send.
+    await route(scope)({**scope, "root_path": ""}, receive, send)
+
+
+def route(scope: Any) -> Any:
+    if scope["type"] == "lifespan":
+        return lifespan
+    if found := PATHS.get((scope["type"], scope["path"])):
+        return found
+    if scope["type"] == "websocket":
+        return unknown_socket
+    return methods if scope["path"].startswith("/api/") else pages
 
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
@@ -30,35 +49,9 @@ async def unknown_socket(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """For foreign servers: ours is started by the first call, or by `serve`."""
+    """For servers that ask: the engine starts by the first call, or by `serve`."""
     while True:
         event = await receive()
         await send({"type": f"{event['type']}.complete"})
         if event["type"] == "lifespan.shutdown":
             return
-
-
-router = ProtocolTypeRouter(
-    {
-        "http": URLRouter(
-            [
-                re_path(r"^healthz$", api.Healthz.as_asgi()),
-                re_path(r"^readyz$", api.Readyz.as_asgi()),
-                re_path(r"^api/", api.Api.as_asgi()),
-                re_path(r"", pages),
-            ]
-        ),
-        "websocket": URLRouter(
-            [
-                re_path(r"^connection/websocket$", consumers.WebSocketConsumer.as_asgi()),
-                re_path(r"", unknown_socket),
-            ]
-        ),
-        "lifespan": lifespan,
-    }
-)
-
-
-async def application(scope: Any, receive: Any, send: Any) -> None:
-    # Daphne takes a root path from a header that any client can send.
-    await router({**scope, "root_path": ""}, receive, send)

@@ -141,9 +141,13 @@ def data_folder(path: Path) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ImproperlyConfigured(f"The data folder {path} cannot be made: {error.strerror}. Make it writable, or name another by WIRELOG_DATA.") from error
+        raise ImproperlyConfigured(
+            f"The data folder {path} cannot be made: {error.strerror}. Make it writable, or name another by WIRELOG_DATA."
+        ) from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise ImproperlyConfigured(f"The data folder {path} is not writable for this user. Make it writable, or name another by WIRELOG_DATA.")
+        raise ImproperlyConfigured(
+            f"The data folder {path} is not writable for this user. Make it writable, or name another by WIRELOG_DATA."
+        )
     return path
 
 
@@ -154,7 +158,9 @@ def secret_key(path: Path) -> str:
             keyfile.write_once(path, secrets.token_urlsafe(SECRET_KEY_BYTES))
         key = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ImproperlyConfigured(f"The secret key in {path} cannot be read or made: {error}. Make it readable, or set SECRET_KEY.") from error
+        raise ImproperlyConfigured(
+            f"The secret key in {path} cannot be read or made: {error}. Make it readable, or set SECRET_KEY."
+        ) from error
     if not key:
         raise ImproperlyConfigured(f"The secret key in {path} is empty. Delete the file and a new one is made; everybody signs in again.")
     return key
@@ -172,5 +178,7 @@ def database(name: str, default: Path, base: Path) -> dict[str, Any]:
         )
     path = environ.Env.db_url_config(url)["NAME"]
     if path == ":memory:":
-        raise ImproperlyConfigured(f"{name} names a database in memory. Records must survive: use sqlite:////path/to/file, or leave {name} out.")
+        raise ImproperlyConfigured(
+            f"{name} names a database in memory. Records must survive: use sqlite:////path/to/file, or leave {name} out."
+        )
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": base / path}

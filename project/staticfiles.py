@@ -24,7 +24,7 @@ class AssetsConfig(StaticFilesConfig):
         register(check_assets, Tags.staticfiles)
 
 
-class AssetsStorage(CompressedManifestStaticFilesStorage):
+class AssetsStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # whitenoise has no types
     """Names a file by its content, and rewrites the imports between ES modules accordingly.
 
     A file that was not collected keeps its plain name: the page comes without it and says so, where Django would answer 500 everywhere.
@@ -33,10 +33,10 @@ class AssetsStorage(CompressedManifestStaticFilesStorage):
     support_js_module_import_aggregation = True
 
     def stored_name(self, name: str) -> str:
-        return super().stored_name(name) if self.knows(name) else name
+        return str(super().stored_name(name)) if self.knows(name) else name
 
     def knows(self, name: str) -> bool:
-        return self.hash_key(self.clean_name(name)) in self.hashed_files
+        return bool(self.hash_key(self.clean_name(name)) in self.hashed_files)
 
 
 def problem() -> str:

@@ -13,6 +13,7 @@ realtime.W005  HTTPS outside, but no trusted proxy (deploy)
 
 import difflib
 import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -64,12 +65,10 @@ def check_processes(**kwargs: Any) -> Iterator[CheckMessage]:
 
 @register(Tags.compatibility)
 def check_sqlite_version(**kwargs: Any) -> Iterator[CheckMessage]:
-    from django.db.backends.sqlite3.base import Database  # noqa: PLC0415 the module that is in use, pysqlite3 or sqlite3
-
-    version = Database.sqlite_version_info
+    version = sqlite3.sqlite_version_info
     if version < WAL_RESET_FIXED and version not in WAL_RESET_BACKPORTS:
         yield Warning(
-            f"SQLite {Database.sqlite_version} can, rarely, corrupt a database in WAL mode when two connections write at once (fixed in 3.51.3).",
+            f"SQLite {sqlite3.sqlite_version} can, rarely, corrupt a database in WAL mode when two connections write at once (fixed in 3.51.3).",
             hint="Install pysqlite3 >= 0.6.1 where it has wheels (Linux x86_64, macOS arm64), or a Python with SQLite 3.51.3, 3.50.7 or 3.44.6.",
             id="realtime.W001",
         )

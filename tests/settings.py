@@ -14,11 +14,9 @@ from realtime.conf import SETTINGS
 FOLDER = Path(tempfile.mkdtemp(prefix="wirelog-tests-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
-NAMES = (
-    "SECRET_KEY DEBUG PUBLIC_URL ALLOWED_HOSTS TRUSTED_PROXIES DATABASE_URL REDIS_URL HOST PORT TIME_ZONE LOG_LEVEL LOG_FORMAT "
-    "WIRELOG_ORIGINS WIRELOG_RATE_LIMITS"
-).split() + [f"WIRELOG_{setting.name}" for setting in SETTINGS]
-for name in NAMES:
+SERVER = "SECRET_KEY DEBUG PUBLIC_URL ALLOWED_HOSTS TRUSTED_PROXIES DATABASE_URL REDIS_URL HOST PORT TIME_ZONE LOG_LEVEL LOG_FORMAT"
+LIMITS = ("ORIGINS", "RATE_LIMITS", *(setting.name for setting in SETTINGS))
+for name in (*SERVER.split(), *(f"WIRELOG_{name}" for name in LIMITS)):
     os.environ.pop(name, None)
     os.environ.pop(f"{name}_FILE", None)
 os.environ["WIRELOG_ENV_FILE"] = os.devnull

@@ -7,7 +7,7 @@ from .models import Session, User
 
 
 @admin.register(User)
-class WirelogUserAdmin(UserAdmin):
+class WirelogUserAdmin(UserAdmin):  # type: ignore[type-arg]  # generic for the type checker only
     actions = ["sign_out"]
 
     @admin.action(description="Sign out everywhere", permissions=["change"])

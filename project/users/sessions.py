@@ -1,6 +1,6 @@
 """SESSION_ENGINE: Django's sessions in the database, plus a column that says whose session it is."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
@@ -14,15 +14,12 @@ class SessionStore(DatabaseStore):
         return Session
 
     def create_model_instance(self, data: dict[str, Any]) -> Session:
-        session = super().create_model_instance(data)
-        session.user_id = user_id(data)
-        return session
+        return owned(super().create_model_instance(data), data)
 
     async def acreate_model_instance(self, data: dict[str, Any]) -> Session:
-        session = await super().acreate_model_instance(data)
-        session.user_id = user_id(data)
-        return session
+        return owned(await super().acreate_model_instance(data), data)
 
 
-def user_id(data: dict[str, Any]) -> int | None:
-    return User._meta.pk.to_python(data.get(SESSION_KEY))
+def owned(session: Any, data: dict[str, Any]) -> Session:
+    session.user_id = User._meta.pk.to_python(data.get(SESSION_KEY))
+    return cast(Session, session)
