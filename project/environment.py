@@ -174,11 +174,11 @@ def database(name: str, default: Path, base: Path) -> dict[str, Any]:
     scheme = url.partition(":")[0].lower()
     if scheme != "sqlite":
         raise ImproperlyConfigured(
-            f"{name} names a {scheme} database. This version of Wirelog stores in SQLite only: use sqlite:////path/to/file, or leave {name} out."
+            f"{name} names a {scheme} database; this version of Wirelog stores in SQLite only. Use sqlite:////path/to/file, or leave it out."
         )
     path = environ.Env.db_url_config(url)["NAME"]
     if path == ":memory:":
         raise ImproperlyConfigured(
-            f"{name} names a database in memory. Records must survive: use sqlite:////path/to/file, or leave {name} out."
+            f"{name} names a database in memory, where no record survives. Use sqlite:////path/to/file, or leave {name} out."
         )
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": base / path}

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,8 @@ from realtime.conf import SETTINGS
 from . import environment
 
 # SQLite before 3.51.3 can corrupt a database in WAL mode (realtime.W001); pysqlite3 brings a newer one.
-try:
-    sys.modules["sqlite3"] = __import__("pysqlite3")
-except ModuleNotFoundError:
-    pass
+with suppress(ModuleNotFoundError):
+    sys.modules["sqlite3"] = import_module("pysqlite3")
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environment.load(Path(os.environ.get("WIRELOG_ENV_FILE", BASE_DIR / ".env")))

@@ -5,7 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib.staticfiles.apps import StaticFilesConfig
 from django.contrib.staticfiles.storage import staticfiles_storage
-from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Tags, register
 from django.http import HttpRequest
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
@@ -58,4 +59,4 @@ def assets(request: HttpRequest) -> dict[str, Any]:
 
 def check_assets(**kwargs: Any) -> list[CheckMessage]:
     sentence = problem()
-    return [Warning(sentence, hint=CURE, id="realtime.W003")] if sentence else []
+    return [checks.Warning(sentence, hint=CURE, id="realtime.W003")] if sentence else []

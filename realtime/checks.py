@@ -18,7 +18,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import OperationalError, connections
 
 from .conf import DEFAULTS
@@ -38,7 +39,7 @@ def check_settings(**kwargs: Any) -> Iterator[CheckMessage]:
     for alias, database in settings.DATABASES.items():
         if database.get("ATOMIC_REQUESTS"):
             yield Error(
-                f"ATOMIC_REQUESTS is on for database {alias!r}: every page would hold the write lock, and records would be announced before their commit.",
+                f"ATOMIC_REQUESTS is on for database {alias!r}: every page would hold the write lock for as long as it takes.",
                 hint="Turn it off, and wrap what belongs together in transaction.atomic().",
                 id="realtime.E001",
             )
@@ -67,9 +68,9 @@ def check_processes(**kwargs: Any) -> Iterator[CheckMessage]:
 def check_sqlite_version(**kwargs: Any) -> Iterator[CheckMessage]:
     version = sqlite3.sqlite_version_info
     if version < WAL_RESET_FIXED and version not in WAL_RESET_BACKPORTS:
-        yield Warning(
-            f"SQLite {sqlite3.sqlite_version} can, rarely, corrupt a database in WAL mode when two connections write at once (fixed in 3.51.3).",
-            hint="Install pysqlite3 >= 0.6.1 where it has wheels (Linux x86_64, macOS arm64), or a Python with SQLite 3.51.3, 3.50.7 or 3.44.6.",
+        yield checks.Warning(
+            f"SQLite {sqlite3.sqlite_version} can, rarely, corrupt a database in WAL mode when two connections write at once.",
+            hint="Install pysqlite3>=0.6.1 (wheels for Linux x86_64 and macOS arm64), or a Python with SQLite 3.51.3, 3.50.7 or 3.44.6.",
             id="realtime.W001",
         )
 
@@ -79,7 +80,7 @@ def check_wal(databases: Sequence[str] | None = None, **kwargs: Any) -> Iterator
     for alias in sqlite_aliases(databases):
         mode = journal_mode(alias)
         if mode not in {"", "wal"}:
-            yield Warning(
+            yield checks.Warning(
                 f"Database {alias!r} is in journal mode {mode!r}, not in WAL: readers and the writer wait for each other.",
                 hint="Run manage.py migrate, which sets it. A network file system cannot have it: keep the database on a local disk.",
                 id="realtime.W002",
@@ -106,7 +107,7 @@ def check_names(**kwargs: Any) -> Iterator[CheckMessage]:
     for name in sorted(os.environ):
         if name.startswith("WIRELOG_") and name.removesuffix("_FILE") not in known:
             close = difflib.get_close_matches(name, sorted(known), n=1)
-            yield Warning(
+            yield checks.Warning(
                 f"{name} in the environment is not a setting of Wirelog, and does nothing.",
                 hint=f"Did you mean {close[0]}?" if close else "docs/configuration.md lists the settings.",
                 id="realtime.W004",
@@ -122,8 +123,8 @@ def check_production(**kwargs: Any) -> Iterator[CheckMessage]:
             id="realtime.E003",
         )
     if settings.SESSION_COOKIE_SECURE and not settings.WIRELOG.get("TRUSTED_PROXIES"):
-        yield Warning(
-            "PUBLIC_URL is https, but no proxy is trusted to say so: pages are not redirected to https, and every client has the proxy's address.",
+        yield checks.Warning(
+            "PUBLIC_URL is https, but no proxy is trusted to say so: nobody is redirected to https, and all clients have one address.",
             hint="Set TRUSTED_PROXIES to the address of the proxy that ends TLS, for example 127.0.0.1.",
             id="realtime.W005",
         )

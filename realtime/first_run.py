@@ -2,7 +2,7 @@
 
 import secrets
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from django.conf import settings
 from django.contrib.auth import get_user_model, login
@@ -109,7 +109,7 @@ def claim(user: AbstractUser) -> bool:
 @require_http_methods(["GET", "HEAD", "POST"])
 def signin_link(request: HttpRequest, token: str) -> HttpResponse:
     """GET shows a button and changes nothing, so a preview of the link does not use it up; POST signs in."""
-    user = holder(token)
+    user: Any = holder(token)
     if user and request.method == "POST" and claim(user):
         login(request, user, backend=BACKEND)
         return redirect(settings.LOGIN_REDIRECT_URL)

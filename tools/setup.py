@@ -57,7 +57,7 @@ def require_python() -> None:
         if path and succeeds([path, "-c", ""]):
             os.execv(path, [path, *sys.argv])  # noqa: S606
     found = ".".join(map(str, sys.version_info[:3]))
-    raise Failure(f"Wirelog needs Python 3.11 or newer, and this is {found}. Install one, or name it: make PYTHON=/path/to/python3.11")
+    raise Failure(f"Wirelog needs Python 3.11 or newer, and this is {found}. Install one, or name it: make PYTHON=…")
 
 
 class alone:  # noqa: N801 reads as a statement
@@ -167,8 +167,8 @@ def run(command: list[str], registry: str = "", cwd: Path | None = None) -> None
     said = (done.stderr.strip() or done.stdout.strip())[-4000:]
     if registry and OFFLINE.search(said):
         raise Failure(
-            f"The {registry} package registry cannot be reached, so the set-up is not complete. Check the network, and HTTPS_PROXY behind a "
-            "proxy; then run make again: it goes on where it stopped."
+            f"The {registry} package registry cannot be reached, so the set-up is not complete. Check the network (behind a proxy: "
+            "HTTPS_PROXY), then run make again: it goes on where it stopped."
         )
     raise Failure(said if not registry else f"{said}\nThe {registry} packages could not be installed; the lines above say why.")
 
