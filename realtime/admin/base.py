@@ -1,0 +1,153 @@
+"""What the pages of the admin have in common."""
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from realtime.access import client_address
+from realtime.names import display_names
+from realtime.operations import Actor, note
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin, TabularInline
+    from django.forms import ModelForm
+else:
+
+    class _Generic:
+        """These classes of Django are generic for the type checker only."""
+
+        def __class_getitem__(cls, _model: object) -> type:
+            return cls
+
+    class ModelAdmin(_Generic, admin.ModelAdmin):
+        pass
+
+    class TabularInline(_Generic, admin.TabularInline):
+        pass
+
+    class ModelForm(_Generic, forms.ModelForm):
+        pass
+
+
+M = TypeVar("M", bound=Model)
+
+__all__ = ["AuditedAdmin", "KeysetChangeList", "MachineAdmin", "ModelForm", "TabularInline", "actor_of", "link", "named"]
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    # Outside of ASGI (the test client) a request has no scope.
+    scope = getattr(request, "scope", None)
+    address = client_address(scope) if scope is not None else request.META.get("REMOTE_ADDR")
+    return Actor(str(request.user.pk), address)
+
+
+def link(url: str, text: object) -> SafeString:
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def named(rows: list[Any], principal: str, name: str) -> None:
+    """Give each row the attribute `name`: its `principal` as people know it. One query for a page, not one for a row."""
+    names = display_names({getattr(row, principal) for row in rows})
+    for row in rows:
+        setattr(row, name, names[getattr(row, principal)])
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | list | dict) else str(value)
+
+
+def _changes(form: ModelForm[Any]) -> dict[str, list[Any]]:
+    """Before and after of each field that the form changed."""
+    return {name: [_plain(form.initial.get(name)), _plain(form.cleaned_data.get(name))] for name in form.changed_data}
+
+
+class AuditedAdmin(ModelAdmin[M]):
+    """Whatever is changed here is in the audit log, with before and after."""
+
+    show_full_result_count = False
+
+    def note(self, request: HttpRequest, verb: str, subject: object, **detail: Any) -> None:
+        note(actor_of(request), f"{self.opts.model_name}.{verb}", str(subject), **detail)
+
+    def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
+        # Only what the form changed: a stream's head moves while its form is open, and must not be set back.
+        obj.save(update_fields=[name for name in form.changed_data if name in form.fields] if change else None)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        detail: dict[str, Any] = _changes(form)
+        for formset in formsets:
+            detail |= {
+                "added": [str(row) for row in formset.new_objects],
+                "altered": [str(row) for row, _ in formset.changed_objects],
+                "deleted": [str(row) for row in formset.deleted_objects],
+            }
+        detail = {name: value for name, value in detail.items() if value != []}
+        if detail or not change:
+            self.note(request, "change" if change else "create", form.instance, **detail)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[M]) -> list[LogEntry] | LogEntry:
+        for row in queryset:
+            self.note(request, "delete", row)
+        return super().log_deletions(request, queryset)
+
+
+class MachineAdmin(ModelAdmin[M]):
+    """Rows that the servers write: shown, never edited."""
+
+    show_full_result_count = False
+    list_display_links: Any = None
+
+    def has_add_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        """Never by itself; but who deletes a user may take these rows along."""
+        match = request.resolver_match
+        own = f"{self.opts.app_label}_{self.opts.model_name}_"
+        elsewhere = match is not None and not (match.url_name or "").startswith(own)
+        return elsewhere and super().has_delete_permission(request, obj)
+
+
+class KeysetChangeList(ChangeList):
+    """Pages by position, newest first: no COUNT and no OFFSET, so any page of a huge table costs what the first one does.
+
+    The page parameter is the key to start below, in place of a number.
+    """
+
+    keyset = True
+    # Query strings of the links under the table.
+    newest = ""
+    older = ""
+
+    def get_results(self, request: HttpRequest) -> None:
+        key = self.key()
+        rows = self.queryset.filter(**{f"{key}__lt": self.page_num}) if self.page_num > 1 else self.queryset
+        found = list(rows[: self.list_per_page + 1])
+        self.result_list = found[: self.list_per_page]
+        if self.page_num > 1:
+            self.newest = self.get_query_string()
+        if len(found) > self.list_per_page:
+            self.older = self.get_query_string({PAGE_VAR: getattr(self.result_list[-1], key)})
+        # Equal, so that the page claims nothing about how many there are.
+        self.result_count = self.full_result_count = len(self.result_list)
+        self.show_full_result_count = self.show_admin_actions = False
+        self.show_all = self.can_show_all = self.multi_page = False
+        self.paginator = None
+        self.prepare(self.result_list)
+
+    def key(self) -> str:
+        return "id"
+
+    def prepare(self, rows: list[Any]) -> None:
+        """For what a page of rows needs beside its own columns."""

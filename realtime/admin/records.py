@@ -1,0 +1,172 @@
+import bisect
+import time
+from typing import Any
+
+import msgspec
+from django.contrib import admin
+from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.db.models import QuerySet
+from django.db.models.functions import Left, Length
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from realtime.models import Record, Stream
+from realtime.names import display_names
+from realtime.times import stamp
+
+from .base import KeysetChangeList, MachineAdmin, named
+
+PREVIEW = 120
+# Text is looked for in so many records at most: no index helps, and a page must not read a whole database.
+SEARCHED = 20_000
+# A longer number is no offset: the column has 63 bits.
+MAX_DIGITS = 19
+
+
+class Received(SimpleListFilter):
+    title = "received"
+    parameter_name = "received"
+    HOURS = {"1": "Past hour", "24": "Past day", "168": "Past 7 days", "720": "Past 30 days"}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(self.HOURS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Record]) -> QuerySet[Record] | None:
+        if self.value() not in self.HOURS:
+            return None
+        since = int(time.time() * 1000) - int(self.value() or 0) * 3_600_000
+        stream = searched_stream(request.GET.get(SEARCH_VAR, ""))
+        if stream is None:
+            return queryset.filter(id__gte=first_since(Record.objects.all(), "id", since))
+        return queryset.filter(stream=stream, offset__gte=first_since(Record.objects.filter(stream=stream), "offset", since))
+
+
+def first_since(records: QuerySet[Record], key: str, milliseconds: int) -> int:
+    """The key of the first record received then or later, by bisection: ids and offsets grow with time, and time has no index."""
+    keys = records.order_by(key).values_list(key, flat=True)
+    if (newest := keys.last()) is None:
+        return 0
+
+    def received(number: int) -> int:
+        """Of the record with this key, or of the next one that is kept."""
+        return records.filter(**{f"{key}__gte": number}).order_by(key).values_list("received", flat=True)[:1].get()
+
+    span = range(keys[0], newest + 1)
+    return span.start + bisect.bisect_left(span, milliseconds, key=received)
+
+
+def searched_stream(term: str) -> Stream | None:
+    """A search may begin with the name of a stream."""
+    first = term.strip().partition(" ")[0]
+    return Stream.objects.filter(name=first).first() if first else None
+
+
+class RecordChangeList(KeysetChangeList):
+    def key(self) -> str:
+        # Within one stream by offset, the index of its pages; across all by id, the order of arrival.
+        return "offset" if "-offset" in self.queryset.query.order_by else "id"
+
+    def prepare(self, rows: list[Any]) -> None:
+        named(rows, "publisher", "publisher_name")
+
+
+@admin.register(Record)
+class RecordAdmin(MachineAdmin[Record]):
+    list_display = ["position", "received_at", "published_by", "key", "preview", "size"]
+    list_display_links = ["position"]
+    list_filter = [Received]
+    list_per_page = 100
+    list_select_related = ["stream"]
+    ordering = ["-id"]
+    sortable_by = ()
+    # What it means is in get_search_results.
+    search_fields = ["stream__name"]
+    search_help_text = f"A stream, then words of the payload (in the newest {SEARCHED:,} records), or STREAM@OFFSET."
+    fields = [
+        "position",
+        "received_at",
+        "device_time_at",
+        "published_by",
+        "client",
+        "key",
+        "removed",
+        "tags",
+        "idempotency_key",
+        "content_type",
+        "size",
+        "payload",
+    ]
+
+    class Media:
+        css = {"all": ["desk/admin.css"]}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RecordChangeList]:
+        return RecordChangeList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
+        # A page of the list must not load a hundred payloads.
+        return (
+            super()
+            .get_queryset(request)
+            .select_related("stream")
+            .defer("data", "blob")
+            .annotate(start=Left("data", PREVIEW + 1), characters=Length("data"), blob_bytes=Length("blob"))
+        )
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Record], search_term: str) -> tuple[QuerySet[Record], bool]:
+        name, at, offset = search_term.strip().rpartition("@")
+        if at and offset.isdecimal() and len(offset) < MAX_DIGITS:
+            return queryset.filter(stream__name=name, offset=int(offset)), False
+        words = search_term.split()
+        if stream := searched_stream(search_term):
+            queryset = queryset.filter(stream=stream).order_by("-offset")
+            words = words[1:]
+        if words:
+            queryset = queryset.filter(**_newest(stream))
+        for word in words:
+            queryset = queryset.filter(data__icontains=word)
+        return queryset, False
+
+    @admin.display(description="record")
+    def position(self, record: Record) -> str:
+        return f"{record.stream.name}@{record.offset}"
+
+    @admin.display(description="received")
+    def received_at(self, record: Record) -> str:
+        return stamp(record.received)
+
+    @admin.display(description="device time")
+    def device_time_at(self, record: Record) -> str:
+        return stamp(record.device_time) if record.device_time is not None else "-"
+
+    @admin.display(description="publisher")
+    def published_by(self, record: Record) -> str:
+        name = getattr(record, "publisher_name", None) or display_names({record.publisher})[record.publisher]
+        return name if name == record.publisher or not record.publisher else f"{name} ({record.publisher})"
+
+    @admin.display(description="payload")
+    def preview(self, record: Record) -> SafeString:
+        start: str = getattr(record, "start", "")
+        text = start[:PREVIEW] + ("…" if len(start) > PREVIEW else "")
+        return format_html('<code class="payload">{}</code>', text or record.content_type)
+
+    @admin.display(description="size")
+    def size(self, record: Record) -> str:
+        blob_bytes = getattr(record, "blob_bytes", None)
+        return f"{blob_bytes:,} bytes" if blob_bytes is not None else f"{getattr(record, 'characters', 0):,} characters"
+
+    @admin.display(description="payload")
+    def payload(self, record: Record) -> SafeString:
+        # Not decoded and encoded: 1.10 stays 1.10.
+        text = msgspec.json.format(record.data, indent=2) if record.data else "none: a blob, or redacted"
+        return format_html('<pre class="payload">{}</pre>', text)
+
+
+def _newest(stream: Stream | None) -> dict[str, int]:
+    """The filter for the newest records, as many as are searched."""
+    if stream:
+        return {"offset__gt": stream.head - SEARCHED}
+    newest = Record.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    return {"id__gt": newest - SEARCHED}

@@ -1,0 +1,100 @@
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from realtime import operations, scopes
+from realtime.management.terminal import VerbCommand, add_json, add_noinput, json_line, table
+from realtime.models import ApiKey
+
+MAX_DAYS = 36_500
+
+
+class Command(VerbCommand):
+    help = "Makes, lists and revokes the keys of devices and programs."
+
+    def add_verbs(self, verbs: Any) -> None:
+        create = verbs.add_parser("create", help="Make a key and print it, this once.")
+        create.add_argument("name", help="Whose key it is, for people.")
+        create.add_argument(
+            "--scope",
+            action="append",
+            required=True,
+            metavar="PATTERN=ACTIONS",
+            help="What it may do, for example 'iot:*=read,publish'. Actions: read, publish, manage. May be given several times.",
+        )
+        create.add_argument("--expires", type=int, metavar="DAYS", help="Days until it ends; it never does when not given.")
+        add_json(create, "The key, its prefix and its scopes as JSON, for programs.")
+        add_json(verbs.add_parser("list", help="Every key, but for its secret, which is kept nowhere."))
+        revoke = verbs.add_parser("revoke", help="End a key for good.")
+        revoke.add_argument("prefix", help="As `apikey list` shows it, for example wl_1a2b3c4d.")
+        add_noinput(revoke)
+
+    def create(self, options: dict[str, Any]) -> None:
+        try:
+            granted = scopes.parse_all(options["scope"])
+        except ValueError as error:
+            raise CommandError(f"--scope: {error}") from None
+        key, secret = operations.create_key(operations.commander(), options["name"], granted, expiry(options["expires"]))
+        if options["json"]:
+            self.say(json_line({"key": secret} | as_dict(key)))
+            return
+        # Alone on stdout, so that KEY=$(manage.py apikey create …) works.
+        self.say(secret)
+        self.note(f"This is the key of {key.name!r}. It is shown only now: only its hash is kept.")
+
+    def list(self, options: dict[str, Any]) -> None:
+        keys = ApiKey.objects.order_by("-created", "-pk").select_related("created_by")
+        if options["json"]:
+            for key in keys.iterator():
+                self.say(json_line(as_dict(key)))
+            return
+        for line in table(("PREFIX", "NAME", "STATE", "EXPIRES", "LAST USED", "SCOPES"), map(row, keys.iterator())):
+            self.say(line)
+
+    def revoke(self, options: dict[str, Any]) -> None:
+        # Who pastes the whole key finds it too, and does not see it again.
+        prefix = options["prefix"].removeprefix("wl_").split("_")[0]
+        key = ApiKey.objects.filter(prefix=prefix).first()
+        if key is None:
+            raise CommandError(f"There is no key with the prefix {'wl_' + prefix!r}. See what there is: manage.py apikey list")
+        self.confirm(f"Revoke {key}? What uses it is disconnected, and this cannot be undone.", options)
+        changed = operations.revoke(operations.commander(), key)
+        self.say(f"{key} is revoked." if changed else f"{key} was revoked already.")
+
+
+def expiry(days: int | None) -> Any:
+    if days is None:
+        return None
+    if not 1 <= days <= MAX_DAYS:
+        raise CommandError(f"--expires: give 1 to {MAX_DAYS} days, or leave it out for a key that does not end.")
+    return timezone.now() + timedelta(days=days)
+
+
+def state(key: ApiKey) -> str:
+    if key.revoked is not None:
+        return "revoked"
+    return "usable" if key.usable else "expired"
+
+
+def day(when: Any) -> str:
+    return f"{timezone.localtime(when):%Y-%m-%d %H:%M}" if when else "never"
+
+
+def row(key: ApiKey) -> tuple[object, ...]:
+    granted = " ".join(scopes.text(scope) for scope in key.scopes)
+    return f"wl_{key.prefix}", key.name, state(key), day(key.expires), day(key.last_used), granted
+
+
+def as_dict(key: ApiKey) -> dict[str, Any]:
+    return {
+        "prefix": f"wl_{key.prefix}",
+        "name": key.name,
+        "scopes": key.scopes,
+        "state": state(key),
+        "created": key.created.isoformat(),
+        "created_by": key.created_by and key.created_by.get_username(),
+        "expires": key.expires and key.expires.isoformat(),
+        "last_used": key.last_used and key.last_used.isoformat(),
+    }

@@ -1,0 +1,97 @@
+from argparse import BooleanOptionalAction
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from realtime import operations
+from realtime.management.terminal import VerbCommand, add_json, escape, find_stream, json_line, table
+from realtime.models import STREAM_NAME, Audience, Kind, Stream
+
+
+class Command(VerbCommand):
+    help = "Lists, creates, archives and unarchives streams."
+
+    def add_verbs(self, verbs: Any) -> None:
+        listing = verbs.add_parser("list", help="Every stream, with its position and who may read and write.")
+        add_json(listing)
+        self.add_create(verbs.add_parser("create", help="Make a stream."))
+        archive = verbs.add_parser("archive", help="End writing to a stream; it can still be read.")
+        archive.add_argument("name")
+        unarchive = verbs.add_parser("unarchive", help="Allow writing again.")
+        unarchive.add_argument("name")
+
+    def add_create(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="Letters, digits, _ . : and -; the part before : is the namespace.")
+        parser.add_argument("--title", default="", help="What people see; the name if there is none.")
+        parser.add_argument("--kind", choices=Kind.values, default=Kind.FEED, help="The view it opens with (default: %(default)s).")
+        for verb, dest in (("read", "readers"), ("write", "writers")):
+            parser.add_argument(
+                f"--{verb}", dest=dest, choices=Audience.values, default=Audience.USERS, help=f"Who may {verb} (default: %(default)s)."
+            )
+        parser.add_argument("--presence", action=BooleanOptionalAction, default=True, help="Readers may see who is subscribed.")
+        parser.add_argument("--join-leave", action=BooleanOptionalAction, default=True, help="Subscribers may be told who comes and goes.")
+        parser.add_argument("--keep-days", type=int, default=30, metavar="DAYS", help="0 keeps records for ever (default: %(default)s).")
+        parser.add_argument("--keep-records", type=int, default=0, metavar="N", help="Newest records to keep; 0 keeps all.")
+        parser.add_argument("--keep-bytes", type=int, default=0, metavar="N", help="Payload bytes to keep; 0 keeps all.")
+        parser.add_argument("--max-payload", type=int, default=0, metavar="BYTES", help="Largest payload; 0 takes the server's default.")
+        add_json(parser, "The stream as JSON, for programs.")
+
+    def list(self, options: dict[str, Any]) -> None:
+        streams = Stream.objects.order_by("name")
+        if options["json"]:
+            for stream in streams.iterator():
+                self.say(json_line(as_dict(stream)))
+            return
+        for line in table(("NAME", "KIND", "READ", "WRITE", "HEAD", "KEPT", "STATE", "TITLE"), map(row, streams.iterator())):
+            self.say(line)
+
+    def create(self, options: dict[str, Any]) -> None:
+        check_name(options["name"])
+        fields = ("title", "kind", "readers", "writers", "presence", "join_leave", "keep_days", "keep_records", "keep_bytes", "max_payload")
+        stream = operations.create_stream(operations.commander(), options["name"], **{field: options[field] for field in fields})
+        self.say(json_line(as_dict(stream)) if options["json"] else f"Made the stream {stream.name}.")
+
+    def archive(self, options: dict[str, Any]) -> None:
+        stream = find_stream(options["name"])
+        changed = operations.archive(operations.commander(), stream)
+        self.say(f"{stream.name} is archived: it can be read, not written." if changed else f"{stream.name} was archived already.")
+
+    def unarchive(self, options: dict[str, Any]) -> None:
+        stream = find_stream(options["name"])
+        changed = operations.unarchive(operations.commander(), stream)
+        self.say(f"{stream.name} can be written again." if changed else f"{stream.name} was not archived.")
+
+
+def check_name(name: str) -> None:
+    if not STREAM_NAME.match(name):
+        raise CommandError(
+            f"{escape(name)!r} cannot name a stream: use 1 to 128 letters, digits, _ . : and -, and begin with none of . : -."
+        )
+    if Stream.objects.filter(name=name).exists():
+        raise CommandError(f"There is a stream {name!r} already. Nothing was changed.")
+
+
+def row(stream: Stream) -> tuple[object, ...]:
+    state = "archived" if stream.archived else "open"
+    kept = stream.head - stream.tail + 1
+    return stream.name, stream.kind, stream.readers, stream.writers, stream.head, kept, state, stream.title
+
+
+def as_dict(stream: Stream) -> dict[str, Any]:
+    return {
+        "name": stream.name,
+        "title": stream.title,
+        "kind": stream.kind,
+        "read": stream.readers,
+        "write": stream.writers,
+        "presence": stream.presence,
+        "epoch": stream.epoch,
+        "head": stream.head,
+        "tail": stream.tail,
+        "keep_days": stream.keep_days,
+        "keep_records": stream.keep_records,
+        "keep_bytes": stream.keep_bytes,
+        "max_payload": stream.max_payload,
+        "archived": stream.archived and stream.archived.isoformat(),
+        "created": stream.created.isoformat(),
+    }

@@ -1,0 +1,85 @@
+"""What operators do to streams and keys, from admin and from commands. Each is one transaction with its line in the audit log."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from . import scopes
+from .audit import audit, command_principal
+from .models import ApiKey, Stream
+from .scopes import StoredScope
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Whose deed it is: a principal, and where from."""
+
+    principal: str
+    address: str | None = None
+
+
+def commander() -> Actor:
+    """Who runs this command."""
+    return Actor(command_principal())
+
+
+def note(actor: Actor, action: str, subject: str, **detail: Any) -> None:
+    audit(actor.principal, action, subject, detail, actor.address)
+
+
+def create_stream(actor: Actor, name: str, **fields: Any) -> Stream:
+    """A new stream. Raises ValidationError when the name is taken or a field makes no sense."""
+    stream = Stream(name=name, **fields)
+    with transaction.atomic():
+        stream.full_clean()
+        stream.save()
+        note(actor, "stream.create", name, **fields)
+    return stream
+
+
+def archive(actor: Actor, stream: Stream) -> bool:
+    """End writing. False when it was archived already."""
+    return _set_archived(actor, stream, timezone.now())
+
+
+def unarchive(actor: Actor, stream: Stream) -> bool:
+    """Allow writing again. False when it was not archived."""
+    return _set_archived(actor, stream, None)
+
+
+def _set_archived(actor: Actor, stream: Stream, archived: datetime | None) -> bool:
+    with transaction.atomic():
+        stream.refresh_from_db()
+        if (stream.archived is None) == (archived is None):
+            return False
+        stream.archived = archived
+        # Only this column: the journal moves `head` meanwhile. And by save(), since the signals on it tell the servers.
+        stream.save(update_fields=["archived"])
+        note(actor, "stream.archive" if archived else "stream.unarchive", stream.name)
+    return True
+
+
+def create_key(actor: Actor, name: str, granted: list[StoredScope], expires: datetime | None) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is kept nowhere."""
+    if not name.strip() or len(name) > 100:
+        raise ValidationError("The name of a key has 1 to 100 characters.")
+    with transaction.atomic():
+        key, secret = ApiKey.generate(name=name, scopes=granted, expires=expires)
+        note(actor, "apikey.create", str(key), scopes=[scopes.text(scope) for scope in granted])
+    return key, secret
+
+
+def revoke(actor: Actor, key: ApiKey) -> bool:
+    """End a key for good. False when it was revoked already."""
+    with transaction.atomic():
+        key.refresh_from_db()
+        if key.revoked is not None:
+            return False
+        key.revoked = timezone.now()
+        key.save(update_fields=["revoked"])
+        note(actor, "apikey.revoke", str(key))
+    return True
