@@ -46,8 +46,8 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host` and `port` (0: any free one). Raises CannotListen."""
+def bind(host: str, port: int) -> socket.socket:
+    """A socket on `host` and `port` (0: any free one) that does not listen yet. Raises CannotListen."""
     host = host.strip("[]")
     try:
         family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -56,11 +56,24 @@ def listen(host: str, port: int) -> socket.socket:
     sock = _socket(family)
     try:
         sock.bind(place)
-        sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise CannotListen(host, port, SENTENCES.get(error.errno or 0, str(error))) from None
+        raise _refused(host, port, error) from None
     return sock
+
+
+def listen(sock: socket.socket) -> None:
+    """From now on clients can connect. Raises CannotListen: another program may have bound the same port, and was first to listen."""
+    try:
+        sock.listen(BACKLOG)
+    except OSError as error:
+        host, port = sock.getsockname()[:2]
+        sock.close()
+        raise _refused(host, port, error) from None
+
+
+def _refused(host: str, port: int, error: OSError) -> CannotListen:
+    return CannotListen(host, port, SENTENCES.get(error.errno or 0, str(error)))
 
 
 def _socket(family: int) -> socket.socket:
