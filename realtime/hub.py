@@ -87,8 +87,11 @@ class Hub:
 
         Synchronous: the caller queues the reply at once, before any record can be, and then starts the pump.
         """
-        # The unused feed may have been forgotten while the caller was on its way.
-        feed = self.feeds.setdefault(feed.stream_id, feed)
+        if feed.stream_id not in self.feeds:
+            # It was unused, and so forgotten, while the caller was on its way. What it missed meanwhile the comparison finds.
+            self.feeds[feed.stream_id] = feed
+            self._rings_size += feed.ring.size
+        feed = self.feeds[feed.stream_id]
         subscription = Subscription(feed, subscriber, feed.last, True, join_leave)
         feed.live.add(subscription)
         if position is not None and position != feed.last:
@@ -215,7 +218,7 @@ class Hub:
         for subscription in list(feed.live):
             self.end(subscription, INSUFFICIENT_STATE)
         feed.last = last
-        self._rings_size -= feed.ring.size
+        self._count_ring(feed, -feed.ring.size)
         feed.ring = Ring(last)
 
     # Delivery
@@ -233,10 +236,15 @@ class Hub:
             self.delivered += len(batch.lines) * len(feed.live)
             feed.last += len(batch.lines)
             feed.ring.append(batch)
-            self._rings_size += batch.size
+            self._count_ring(feed, batch.size)
         feed.known = max(feed.known, feed.last)
         feed.used = time.monotonic()
         self._shrink_rings()
+
+    def _count_ring(self, feed: Feed, size: int) -> None:
+        # A forgotten feed may still be filled for a caller that is about to subscribe.
+        if self.feeds.get(feed.stream_id) is feed:
+            self._rings_size += size
 
     def _shrink_rings(self) -> None:
         """While all rings together are too large, half of the one that was idle longest goes."""
@@ -256,9 +264,9 @@ class Hub:
             return None
         batch = Batch(encode(feed, page))
         # After a restart everybody asks for the same records before the ring: the first page that meets it is kept for the others.
-        if page[-1].offset == feed.ring.first - 1 and self._rings_size + batch.size <= self._max_rings and not feed.empty:
+        if page[-1].offset == feed.ring.first - 1 and self._rings_size + batch.size <= self._max_rings:
             feed.ring.prepend(batch)
-            self._rings_size += batch.size
+            self._count_ring(feed, batch.size)
         return batch
 
     # Ends

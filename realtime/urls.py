@@ -1,3 +1,10 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from . import views
+
+urlpatterns = [
+    path("", views.streams, name="streams"),
+    path("s/<str:name>/", views.stream, name="stream"),
+    path("accounts/whoami/", views.whoami, name="whoami"),
+    path("styleguide/", views.styleguide, name="styleguide"),
+]
