@@ -193,6 +193,9 @@ class ApiKey(models.Model):
     revoked = models.DateTimeField(null=True, blank=True, editable=False)
     last_used = models.DateTimeField(null=True, editable=False)
 
+    class Meta:
+        verbose_name = "API key"
+
     def __str__(self) -> str:
         return f"{self.name} (wl_{self.prefix})"
 
@@ -221,6 +224,9 @@ class ServerProcess(models.Model):
     started = models.DateTimeField(default=timezone.now)
     heartbeat = models.DateTimeField(default=timezone.now, db_index=True)
 
+    class Meta:
+        verbose_name_plural = "server processes"
+
     def __str__(self) -> str:
         return f"{self.host} pid {self.pid}"
 
@@ -247,6 +253,7 @@ class Presence(models.Model):
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="present")
 
     class Meta:
+        verbose_name_plural = "presence"
         constraints = [models.UniqueConstraint(fields=["stream", "connection"], name="presence_stream_connection")]
 
     def __str__(self) -> str:
@@ -273,6 +280,9 @@ class AuditEntry(models.Model):
     subject = models.CharField(max_length=200)
     detail = models.JSONField(default=dict, blank=True)
     address = models.GenericIPAddressField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.subject}"

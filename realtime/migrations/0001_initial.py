@@ -30,6 +30,9 @@ class Migration(migrations.Migration):
                 ('detail', models.JSONField(blank=True, default=dict)),
                 ('address', models.GenericIPAddressField(blank=True, null=True)),
             ],
+            options={
+                'verbose_name_plural': 'audit entries',
+            },
         ),
         migrations.CreateModel(
             name='Namespace',
@@ -71,6 +74,9 @@ class Migration(migrations.Migration):
                 ('started', models.DateTimeField(default=django.utils.timezone.now)),
                 ('heartbeat', models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
             ],
+            options={
+                'verbose_name_plural': 'server processes',
+            },
         ),
         migrations.CreateModel(
             name='Stream',
@@ -113,6 +119,9 @@ class Migration(migrations.Migration):
                 ('last_used', models.DateTimeField(editable=False, null=True)),
                 ('created_by', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
             ],
+            options={
+                'verbose_name': 'API key',
+            },
         ),
         migrations.CreateModel(
             name='Connection',
@@ -171,6 +180,7 @@ class Migration(migrations.Migration):
                 ('stream', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='present', to='realtime.stream')),
             ],
             options={
+                'verbose_name_plural': 'presence',
                 'constraints': [models.UniqueConstraint(fields=('stream', 'connection'), name='presence_stream_connection')],
             },
         ),
