@@ -11,7 +11,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-STREAM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\Z")
+# Anchored at both ends: the validator of the field searches.
+STREAM_NAME = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\Z")
 
 
 def new_epoch() -> str:

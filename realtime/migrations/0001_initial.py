@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
                 ('keep_records', models.PositiveBigIntegerField(default=0, help_text='Newest records to keep; 0 keeps all.')),
                 ('keep_days', models.PositiveIntegerField(default=30, help_text='Days to keep a record; 0 keeps it for ever.')),
                 ('keep_bytes', models.PositiveBigIntegerField(default=0, help_text='Payload bytes to keep; 0 keeps all.')),
-                ('name', models.CharField(max_length=128, unique=True, validators=[django.core.validators.RegexValidator(re.compile('[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\\Z'))])),
+                ('name', models.CharField(max_length=128, unique=True, validators=[django.core.validators.RegexValidator(re.compile('\\A[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\\Z'))])),
                 ('title', models.CharField(blank=True, max_length=128)),
                 ('epoch', models.CharField(default=realtime.models.new_epoch, editable=False, max_length=8)),
                 ('head', models.PositiveBigIntegerField(default=0, editable=False)),
