@@ -16,10 +16,16 @@ def main(argv: list[str]) -> None:
         fail(f"{error.name} is not installed for {sys.executable}. Run `make setup`, then use .venv/bin/python manage.py.")
     try:
         execute_from_command_line(argv)
-    except (ImproperlyConfigured, OperationalError) as error:
+    except ImproperlyConfigured as error:
         if "--traceback" in argv:
             raise
         fail(str(error))
+    except OperationalError as error:
+        if "--traceback" in argv:
+            raise
+        from realtime.management.terminal import explain_database
+
+        fail(explain_database(error))
 
 
 def fail(sentence: str) -> NoReturn:

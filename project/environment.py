@@ -1,14 +1,17 @@
 """Reads the environment for `settings.py`. Every mistake in it is one sentence (`ImproperlyConfigured`), never a traceback."""
 
+import ipaddress
 import os
 import secrets
 import socket
+import zoneinfo
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from environ.fileaware_mapping import FileAwareMapping
 
 from realtime import keyfile
 
@@ -18,8 +21,15 @@ WILDCARDS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 compared with, ne
 # Longer than any key of ours needs; Django asks for 50 characters.
 SECRET_KEY_BYTES = 50
 LAST_PORT = 65_535
+REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 
-environment = environ.FileAwareEnv()
+
+class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # environ has no types
+    # NAME, or the contents of the file that NAME_FILE names: read anew each time, and never kept.
+    ENVIRON = FileAwareMapping(cache=False)
+
+
+environment = Environment()
 
 
 def load(path: Path) -> None:
@@ -77,6 +87,63 @@ def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def origins(name: str) -> list[str]:
+    """Of pages elsewhere that may open sockets here, as a browser writes them."""
+    return [origin(name, word) for word in words(name)]
+
+
+def origin(name: str, value: str) -> str:
+    parts = split(value)
+    if parts is None or not is_origin(parts):
+        raise ImproperlyConfigured(f"{name} must hold origins like https://example.org, not {value!r}.")
+    return value.lower().rstrip("/")
+
+
+def networks(name: str) -> list[str]:
+    """Addresses and networks of proxies."""
+    for word in words(name):
+        try:
+            ipaddress.ip_network(word, strict=False)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name} must hold addresses or networks like 10.0.0.0/8, not {word!r}.") from error
+    return words(name)
+
+
+def redis_url(name: str) -> str:
+    value = text(name)
+    if value and value.partition("://")[0] not in REDIS_SCHEMES:
+        raise ImproperlyConfigured(f"{name} must look like redis://localhost:6379/0, not {value!r}.")
+    return value
+
+
+def time_zone(name: str, default: str) -> str:
+    value = text(name, default)
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
+        raise ImproperlyConfigured(f"{name} must be a name like Europe/Vienna, not {value!r}.") from error
+    return value
+
+
+def split(url: str) -> SplitResult | None:
+    """The parts of a URL; None when a host or port in it cannot be one."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def is_origin(parts: SplitResult) -> bool:
+    return (
+        parts.scheme in {"http", "https"}
+        and bool(parts.hostname)
+        and parts.path in {"", "/"}
+        and not (parts.query or parts.fragment or parts.username)
+    )
+
+
 class PublicUrl(NamedTuple):
     """Where people reach this server, seen from outside."""
 
@@ -89,14 +156,10 @@ def public_url(name: str) -> PublicUrl | None:
     value = text(name)
     if not value:
         return None
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in {"http", "https"} or parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username:
+    parts = split(value)
+    if parts is None or not is_origin(parts):
         raise ImproperlyConfigured(f"{name} must look like https://wirelog.example.org, without a path, not {value!r}.")
-    return PublicUrl(bracketed(host), f"{parts.scheme}://{parts.netloc.lower()}", parts.scheme == "https")
+    return PublicUrl(bracketed(parts.hostname or ""), f"{parts.scheme}://{parts.netloc.lower()}", parts.scheme == "https")
 
 
 def allowed_hosts(listen: str, public: PublicUrl | None) -> list[str]:
@@ -174,7 +237,7 @@ def database(name: str, default: Path, base: Path) -> dict[str, Any]:
     scheme = url.partition(":")[0].lower()
     if scheme != "sqlite":
         raise ImproperlyConfigured(
-            f"{name} names a {scheme} database; this version of Wirelog stores in SQLite only. Use sqlite:////path/to/file, or leave it out."
+            f"{name} names a {scheme} database; this version of Wirelog stores in SQLite only. Use sqlite:////a/file, or leave it out."
         )
     path = environ.Env.db_url_config(url)["NAME"]
     if path == ":memory:":

@@ -27,8 +27,8 @@ HOST = environment.text("HOST", "127.0.0.1")
 PORT = environment.port("PORT", 8000)
 PUBLIC_URL = environment.public_url("PUBLIC_URL")
 SECURE = PUBLIC_URL is not None and PUBLIC_URL.secure
-TRUSTED_PROXIES = environment.words("TRUSTED_PROXIES")
-REDIS_URL = environment.text("REDIS_URL")
+TRUSTED_PROXIES = environment.networks("TRUSTED_PROXIES")
+REDIS_URL = environment.redis_url("REDIS_URL")
 
 # Django
 
@@ -163,7 +163,7 @@ WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 # Words and time
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = environment.text("TIME_ZONE", "UTC")
+TIME_ZONE = environment.time_zone("TIME_ZONE", "UTC")
 USE_TZ = True
 
 # Logs
@@ -184,7 +184,7 @@ LOGGING = {
 WIRELOG: dict[str, Any] = {setting.name: environment.number(f"WIRELOG_{setting.name}", setting.default) for setting in SETTINGS}
 WIRELOG |= {
     "DATA": DATA,
-    "ORIGINS": [*environment.words("WIRELOG_ORIGINS"), *CSRF_TRUSTED_ORIGINS],
+    "ORIGINS": [*environment.origins("WIRELOG_ORIGINS"), *CSRF_TRUSTED_ORIGINS],
     "TRUSTED_PROXIES": TRUSTED_PROXIES,
     "RATE_LIMITS": environment.switch("WIRELOG_RATE_LIMITS", default=True),
     "REDIS_URL": REDIS_URL,

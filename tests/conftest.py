@@ -1,0 +1,43 @@
+import os
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Where a tool may be that is not on PATH: the node of PyPI, when the set-up had to bring it, and Debian's folder of daemons.
+ELSEWHERE = (ROOT / ".venv" / "bin", Path("/usr/sbin"))
+REQUIRE_ALL = "WIRELOG_REQUIRE_ALL"
+PACKAGES = {"redis-server": "redis-server", "chromium": "chromium", "nginx": "nginx", "node": "nodejs (20.19 or newer)"}
+
+
+def require(name: str) -> str:
+    """The path of a program that a test drives. The test is skipped without it, or fails where everything must run."""
+    places = os.pathsep.join([*map(str, ELSEWHERE[:1]), os.environ.get("PATH", ""), *map(str, ELSEWHERE[1:])])
+    path = shutil.which(name, path=places)
+    if path is None:
+        pytest.skip(f"{name} is not installed; on Debian and Ubuntu: apt-get install {PACKAGES.get(name, name)}")
+    return path
+
+
+def must_run(report: pytest.CollectReport | pytest.TestReport) -> None:
+    """Where everything must run, a test that did not is a test that failed."""
+    if os.environ.get(REQUIRE_ALL) == "1" and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{REQUIRE_ALL}=1, but: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    must_run(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    must_run(report)
+    return report
