@@ -33,7 +33,17 @@ class ScopesField(forms.CharField):
             raise forms.ValidationError(str(error)) from None
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool(super().has_changed(self.prepare_value(initial), (data or "").replace("\r\n", "\n")))
+        return bool(self.prepare_value(initial) != (data or "").replace("\r\n", "\n").strip())
+
+
+class Shown:
+    """A secret for a template. Its repr is not the secret: at level DEBUG the template engine logs whole contexts."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def __str__(self) -> str:
+        return self._secret
 
 
 class ApiKeyForm(ModelForm[ApiKey]):
@@ -159,7 +169,7 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
             "title": "The key was made" if secret else "The key was shown",
             "opts": self.opts,
             "key": key,
-            "secret": secret,
+            "secret": Shown(secret) if secret else None,
             "publish_url": request.build_absolute_uri("/api/publish"),
             "example": _example(key),
             "media": self.media,
