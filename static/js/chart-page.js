@@ -1,0 +1,42 @@
+import { Chart } from "./chart.js";
+import { listen } from "./keyboard.js";
+import { Live } from "./live.js";
+import { byId, json, page } from "./page.js";
+import { wirePause } from "./pause.js";
+import { recordOf } from "./record.js";
+import { read, write } from "./storage.js";
+
+const WINDOW = "wirelog.chart.minutes";
+
+const records = json("records", []).map((publication) => recordOf(publication));
+
+const live = new Live(page, {
+  record: (record) => chart.add(record),
+  restart: () => chart.restart(),
+  subscribed: () => chart.seed(),
+});
+const chart = new Chart(page, records, live.subscription);
+
+const pause = wirePause(live, {
+  paused: () => chart.hold(true),
+  resumed: () => chart.hold(false),
+});
+
+function show(minutes) {
+  for (const item of byId("window").children) item.setAttribute("aria-pressed", String(Number(item.dataset.minutes) === minutes));
+  chart.show(minutes);
+  write(WINDOW, String(minutes));
+}
+
+byId("window").hidden = false;
+byId("window").addEventListener("click", (event) => {
+  const { minutes } = event.target.dataset;
+  if (minutes !== undefined) show(Number(minutes));
+});
+byId("table-toggle").hidden = false;
+byId("table-toggle").addEventListener("click", () => chart.toggleTable());
+listen({ ".": pause, " ": pause, t: () => chart.toggleTable() });
+
+const kept = Number(read(WINDOW));
+show([1, 5, 15].includes(kept) ? kept : 5);
+live.start();

@@ -1,0 +1,139 @@
+// One panel: title, legend, the newest value, the plot.
+
+import uPlot from "../uplot/uPlot.esm.js";
+import { decimate, gapsOf, scale, withHoles } from "./chart-buffer.js";
+import { clone, setText } from "./page.js";
+import { clock, clockSeconds } from "./times.js";
+import { number } from "./words.js";
+
+const HEIGHT = 164;
+const AXIS_PX = 40;
+const FONT = "11px system-ui, sans-serif";
+const WORDS = "no records";
+
+export class ChartPanel {
+  #plot;
+  #gaps = [];
+  #colours;
+  #legend = [];
+
+  constructor(panel, sync) {
+    this.panel = panel;
+    this.element = clone("panel");
+    this.#colours = this.element.querySelector(".chart-colours");
+    setText(this.element.querySelector(".chart-title"), panel.title);
+    setText(this.element.querySelector(".chart-unit"), panel.unit);
+    if (panel.fields.length > 1) this.#addLegend();
+    this.sync = sync;
+  }
+
+  // Once the element is in the page, and again when the colours change.
+  mount() {
+    const place = this.element.querySelector(".chart-plot");
+    this.#plot?.destroy();
+    this.#plot = new uPlot(this.#options(place.clientWidth), [[], ...this.panel.fields.map(() => [])], place);
+    this.#legend.forEach((item, index) => this.#plot.setSeries(index + 1, { show: item.getAttribute("aria-pressed") === "true" }));
+  }
+
+  resize() {
+    const width = this.element.querySelector(".chart-plot").clientWidth;
+    if (width > 0 && width !== this.#plot.width) this.#plot.setSize({ width, height: HEIGHT });
+  }
+
+  // Draws the last `seconds` before `now`. Returns how many seconds one point stands for; 0 for each its own.
+  draw(buffer, now, seconds) {
+    const { fields, unit, title } = this.panel;
+    const raw = buffer.slice(fields, now - seconds);
+    this.#gaps = gapsOf(raw[0], now);
+    const { columns, seconds: point } = decimate(withHoles(raw, this.#gaps), Math.max(100, this.#plot.width));
+    const value = buffer.latest(fields[0]);
+    setText(this.element.querySelector(".chart-number"), value === null ? "–" : number(value));
+    const plot = this.element.querySelector(".chart-plot");
+    plot.ariaLabel = `${title}, last ${seconds / 60} min, now ${value === null ? "unknown" : number(value)} ${unit}. Press t for a table.`;
+    this.#plot.batch(() => {
+      this.#plot.setData(columns, false);
+      this.#plot.setScale("x", { min: now - seconds, max: now });
+    });
+    return point;
+  }
+
+  #addLegend() {
+    const legend = this.element.querySelector(".legend");
+    this.#legend = this.panel.labels.map((label, index) => {
+      const item = document.createElement("button");
+      item.type = "button";
+      item.className = `legend-item series-${index + 1}`;
+      item.textContent = label;
+      item.setAttribute("aria-pressed", "true");
+      item.addEventListener("click", () => this.#toggle(item, index));
+      legend.append(item);
+      return item;
+    });
+  }
+
+  #toggle(item, index) {
+    const show = item.getAttribute("aria-pressed") !== "true";
+    item.setAttribute("aria-pressed", String(show));
+    this.#plot.setSeries(index + 1, { show });
+  }
+
+  #colour(name) {
+    this.#colours.hidden = false;
+    const colour = getComputedStyle(this.#colours)[name];
+    this.#colours.hidden = true;
+    return colour;
+  }
+
+  #seriesColour(index) {
+    const probe = document.createElement("i");
+    probe.className = `series-${index + 1} series-colour`;
+    this.element.append(probe);
+    const { color } = getComputedStyle(probe);
+    probe.remove();
+    return color;
+  }
+
+  #options(width) {
+    const muted = this.#colour("color");
+    const line = this.#colour("borderTopColor");
+    const shade = this.#colour("backgroundColor");
+    const axis = { stroke: muted, font: FONT, ticks: { show: false }, grid: { stroke: line, width: 1 }, gap: 6 };
+    return {
+      width,
+      height: HEIGHT,
+      padding: [8, 6, 0, 0],
+      legend: { show: false },
+      cursor: { sync: { key: this.sync }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
+      scales: { x: { time: true, auto: false }, y: { range: (_, low, high) => scale(low, high) } },
+      axes: [
+        { ...axis, size: 24, space: 70, grid: { show: false }, values: (_, splits, __, ___, step) => splits.map((t) => (step < 60 ? clockSeconds : clock)(t * 1000)) },
+        { ...axis, size: AXIS_PX, space: 30, values: (_, splits) => splits.map((value) => number(value)) },
+      ],
+      series: [
+        {},
+        ...this.panel.fields.map((name, index) => ({ label: name, stroke: this.#seriesColour(index), width: 1.5, points: { show: false }, spanGaps: false })),
+      ],
+      hooks: { drawClear: [(plot) => this.#drawGaps(plot, shade, muted)] },
+    };
+  }
+
+  // Behind the lines: where nothing came, and that nothing came.
+  #drawGaps(plot, shade, muted) {
+    const { ctx, bbox } = plot;
+    const ratio = devicePixelRatio;
+    ctx.save();
+    ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+    ctx.textAlign = "center";
+    ctx.textBaseline = "middle";
+    for (const [from, to] of this.#gaps) {
+      const left = Math.max(bbox.left, plot.valToPos(from, "x", true));
+      const right = Math.min(bbox.left + bbox.width, plot.valToPos(to, "x", true));
+      if (right <= left) continue;
+      ctx.fillStyle = shade;
+      ctx.fillRect(left, bbox.top, right - left, bbox.height);
+      ctx.fillStyle = muted;
+      if (right - left > ctx.measureText(WORDS).width + 8 * ratio) ctx.fillText(WORDS, (left + right) / 2, bbox.top + bbox.height / 2);
+    }
+    ctx.restore();
+  }
+}

@@ -1,0 +1,144 @@
+// The chart: numbers of the last minutes from history, then live; panels as the records have fields.
+
+import { ChartBuffer } from "./chart-buffer.js";
+import { numbersOf, panelsOf } from "./chart-fields.js";
+import { ChartPanel } from "./chart-panel.js";
+import { ChartTable } from "./chart-table.js";
+import { History } from "./history.js";
+import { byId, setText } from "./page.js";
+import { painter } from "./paint.js";
+import { clockSeconds } from "./times.js";
+import { grouped } from "./words.js";
+
+const PAINT_MS = 100;
+const PAGE = 300;
+const KEEP_SECONDS = 16 * 60;
+// A stream of hundreds a second would load for minutes.
+const MAX_PAGES = 40;
+
+export class Chart {
+  seconds = 300;
+  held = false;
+  #buffer = new ChartBuffer(KEEP_SECONDS);
+  #panels = [];
+  #table = new ChartTable(byId("table"));
+  #history;
+  #seeding = false;
+  // How far the clock of this browser is ahead of the server's: the smallest delay seen.
+  #ahead = Infinity;
+  #head;
+  #heldAt = 0;
+
+  constructor(page, records, subscription) {
+    this.#history = new History(subscription, page.epoch);
+    this.#head = page.head;
+    this.tail = page.tail;
+    this.#buffer.append(records);
+    this.#layOut();
+    this.paint = painter(() => this.#paint(), PAINT_MS);
+    new ResizeObserver(() => this.#resize()).observe(byId("charts"));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.recolour());
+    document.addEventListener("wirelog:theme", () => this.recolour());
+    // The window moves on when nothing comes.
+    setInterval(() => this.paint(), 1000);
+  }
+
+  add(record) {
+    this.#head = record.offset;
+    this.#ahead = Math.min(this.#ahead, Date.now() - record.time);
+    if (this.#buffer.append([record])) this.#layOut();
+    this.paint();
+  }
+
+  async restart() {
+    const { page, head } = await this.#history.newest(PAGE);
+    this.#buffer.clear();
+    this.#head = head;
+    this.#buffer.append(page);
+    this.#layOut();
+    await this.seed();
+  }
+
+  show(minutes) {
+    this.seconds = minutes * 60;
+    this.seed();
+    this.paint();
+  }
+
+  get now() {
+    if (this.held) return this.#heldAt;
+    const ahead = Number.isFinite(this.#ahead) ? this.#ahead : 0;
+    return Math.max((Date.now() - ahead) / 1000, this.#buffer.times.at(-1) ?? 0);
+  }
+
+  hold(held) {
+    if (held) this.#heldAt = this.now;
+    this.held = held;
+    this.paint();
+  }
+
+  // Older pages until the window is full.
+  async seed() {
+    if (this.#seeding) return;
+    this.#seeding = true;
+    try {
+      for (let pages = 0; pages < MAX_PAGES && this.#wantsOlder(); pages += 1) {
+        const page = await this.#history.before(this.#buffer.first, PAGE);
+        if (page.length === 0) this.tail = this.#buffer.first;
+        if (this.#buffer.prepend(page)) this.#layOut();
+        this.paint();
+      }
+    } catch {
+      // What is here is drawn; the next subscribe or another window asks again.
+    }
+    this.#seeding = false;
+  }
+
+  #wantsOlder() {
+    return this.#buffer.size > 0 && this.#buffer.first > this.tail && this.#buffer.times[0] > this.now - this.seconds;
+  }
+
+  toggleTable() {
+    this.#table.toggle();
+    byId("charts").hidden = this.#table.shown;
+    byId("table-toggle").setAttribute("aria-pressed", String(this.#table.shown));
+    this.#resize();
+    this.paint();
+  }
+
+  recolour() {
+    for (const panel of this.#panels) panel.mount();
+    this.paint();
+  }
+
+  #layOut() {
+    const wanted = panelsOf(this.#buffer.fields);
+    const key = ({ fields }) => fields.join();
+    const known = new Map(this.#panels.map((panel) => [key(panel.panel), panel]));
+    this.#panels = wanted.map((panel) => known.get(key(panel)) ?? new ChartPanel(panel, "wirelog"));
+    byId("charts").replaceChildren(...this.#panels.map((panel) => panel.element));
+    for (const panel of this.#panels) if (!known.has(key(panel.panel))) panel.mount();
+    byId("chart-empty").hidden = this.#panels.length > 0;
+  }
+
+  #resize() {
+    if (byId("charts").hidden) return;
+    for (const panel of this.#panels) panel.resize();
+    this.paint();
+  }
+
+  #paint() {
+    const { now } = this;
+    if (this.#table.shown) this.#table.draw(this.#buffer);
+    else {
+      const points = this.#panels.map((panel) => panel.draw(this.#buffer, now, this.seconds));
+      const coarsest = Math.max(0, ...points);
+      setText(byId("chart-note"), coarsest > 0 ? `1 point = ${coarsest.toFixed(coarsest < 1 ? 1 : 0)} s, lowest and highest` : "");
+    }
+    const where = byId("chart-where");
+    const at = this.#buffer.times.at(-1);
+    if (at !== undefined) setText(where, `${clockSeconds(at * 1000)} · offset ${grouped(this.#head)}`);
+  }
+}
+
+export const hasNumbers = (record) => Object.keys(numbersOf(record.data)).length > 0;

@@ -1,0 +1,135 @@
+// One stream, live: the subscription from the rendered position on, and the state of the connection, for any view of it.
+//
+// handlers: record(record) for each record in order; restart(position) when the stream cannot be resumed from where the page was;
+// change(state) after every change of the connection; presence events join(info), leave(info).
+
+import { client, tryNow } from "./client.js";
+import { SIGNED_OUT, closed, signedOut, unsubscribed } from "./closings.js";
+import { describe, initial, isLive, reduce } from "./connection-state.js";
+import { showConnection } from "./connection-view.js";
+import { measureLatency } from "./latency.js";
+import { recordOf } from "./record.js";
+import { clockSeconds } from "./times.js";
+import { whoAmI } from "./whoami.js";
+
+const TICK_MS = 250;
+// An own password change ends the socket but not the session; twice within this time it is something else.
+const AGAIN_MS = 10_000;
+
+export class Live {
+  #page;
+  #handlers;
+  #state;
+  #askedAt = 0;
+  #clientId = "";
+
+  constructor(page, handlers, { subscribes = true } = {}) {
+    this.#page = page;
+    this.#handlers = handlers;
+    this.#state = initial(Date.now(), { online: navigator.onLine, subscribes, position: page.head });
+    this.client = client;
+    this.subscription = subscribes ? this.#subscription() : null;
+  }
+
+  // Set by the button that pauses.
+  onPause = () => {};
+
+  // The id of this connection; "" without one.
+  get clientId() {
+    return this.#clientId;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get live() {
+    return isLive(this.#state);
+  }
+
+  get paused() {
+    return this.#state.paused !== null;
+  }
+
+  start() {
+    this.#listen();
+    this.subscription?.subscribe();
+    client.connect();
+    measureLatency(this);
+    setInterval(() => this.#show(), TICK_MS);
+    this.#show();
+  }
+
+  dispatch(event) {
+    this.#state = reduce(this.#state, { at: Date.now(), ...event });
+    this.#show();
+    this.onPause();
+    this.#handlers.change?.(this.#state);
+  }
+
+  togglePause() {
+    this.dispatch({ type: this.paused ? "resume" : "pause" });
+  }
+
+  #show() {
+    const actions = { try: ["Try now", tryNow], resume: ["Resume", () => this.togglePause()] };
+    showConnection(describe(this.#state, Date.now(), clockSeconds), this.#state.ended, actions);
+  }
+
+  #listen() {
+    client.on("connecting", () => this.dispatch({ type: "connecting" }));
+    client.on("retry", ({ delay }) => this.dispatch({ type: "retry", at: Date.now() + delay }));
+    client.on("connected", (context) => {
+      this.#clientId = context.client;
+      this.dispatch({ type: "connected" });
+    });
+    client.on("disconnected", ({ code }) => this.#disconnected(code));
+    window.addEventListener("online", () => this.dispatch({ type: "online" }));
+    window.addEventListener("offline", () => this.dispatch({ type: "offline" }));
+    // Somebody looks again: do not let them wait for the end of a long back-off.
+    document.addEventListener("visibilitychange", () => this.#lookAgain());
+    window.addEventListener("focus", () => this.#lookAgain());
+  }
+
+  #lookAgain() {
+    if (!document.hidden && this.#state.link === "down" && this.#state.retryAt > Date.now()) tryNow();
+  }
+
+  #subscription() {
+    const { stream, epoch, head } = this.#page;
+    const subscription = client.newSubscription(stream, { since: { epoch, offset: head }, joinLeave: true });
+    subscription.on("subscribing", () => this.dispatch({ type: "subscribing" }));
+    subscription.on("subscribed", (context) => this.#subscribed(context));
+    subscription.on("publication", (context) => this.#publication(context));
+    subscription.on("unsubscribed", ({ code }) => this.#end(unsubscribed(code)));
+    subscription.on("join", ({ info }) => this.#handlers.join?.(info));
+    subscription.on("leave", ({ info }) => this.#handlers.leave?.(info));
+    return subscription;
+  }
+
+  #subscribed({ streamPosition, recovered, data }) {
+    const position = streamPosition?.offset ?? 0;
+    if (!recovered) this.#handlers.restart?.(streamPosition);
+    this.dispatch({ type: "subscribed", position, head: data?.head ?? position });
+    this.#handlers.subscribed?.();
+  }
+
+  #publication(context) {
+    // First the view, then "live": the word must not be ahead of the picture.
+    this.#handlers.record?.(recordOf(context));
+    this.dispatch({ type: "record", offset: context.offset });
+  }
+
+  async #disconnected(code) {
+    if (code !== SIGNED_OUT) return this.#end(closed(code));
+    const again = Date.now() - this.#askedAt > AGAIN_MS && (await whoAmI()) === this.#page.principal;
+    this.#askedAt = Date.now();
+    if (!again) return this.#end(signedOut(location.pathname + location.search));
+    this.dispatch({ type: "begun" });
+    return client.connect();
+  }
+
+  #end(ending) {
+    this.dispatch({ type: "ended", ending });
+  }
+}

@@ -1,0 +1,21 @@
+// A publication, from the page or from the wire, as the record that the views work with.
+
+export function recordOf(publication, arrived = Date.now()) {
+  return {
+    offset: publication.offset,
+    // A server that does not tell the time leaves us with that of arrival.
+    time: publication.time ?? arrived,
+    user: publication.info?.user ?? "",
+    client: publication.info?.client ?? "",
+    data: publication.data,
+    key: publication.key ?? "",
+    removed: publication.removed === true,
+    tags: publication.tags ?? null,
+  };
+}
+
+export function textOf(record) {
+  const { data } = record;
+  if (typeof data === "object" && data !== null && typeof data.text === "string") return { text: data.text, css: "wire-text" };
+  return { text: JSON.stringify(data), css: "wire-data" };
+}

@@ -1,0 +1,35 @@
+// What every page of somebody signed in has: the theme, the menus, the dialogs, the search for a stream.
+
+import { listen } from "./keyboard.js";
+import { wireSwitcher } from "./switcher.js";
+import { wireTheme } from "./theme-choice.js";
+
+function toggleDialog(id) {
+  const dialog = document.getElementById(id);
+  if (dialog.open) dialog.close();
+  else dialog.showModal();
+}
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-opens]");
+  const closer = event.target.closest("[data-closes]");
+  if (opener !== null) toggleDialog(opener.dataset.opens);
+  if (closer !== null) document.getElementById(closer.dataset.closes).close();
+  // A menu closes when something else is clicked, or something in it that does its work elsewhere.
+  for (const menu of document.querySelectorAll(".menu[open]")) {
+    if (!menu.contains(event.target) || opener !== null) menu.open = false;
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll(".menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+    event.preventDefault();
+  }
+});
+
+wireTheme(document.getElementById("theme"));
+wireSwitcher(document.getElementById("switcher"));
+listen({ "?": () => toggleDialog("shortcuts") });

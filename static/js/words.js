@@ -1,0 +1,71 @@
+// Records and numbers in words, as realtime/words.py has them; tests/js/words.json holds both to it.
+
+const THIN = "\u202f";
+const MAX_FIELDS = 3;
+const MAX_TEXT = 200;
+
+// Fields that feeds of ours send: how people call them, and their unit. Any other field keeps its name.
+export const FIELDS = {
+  cpu: ["CPU", "%"],
+  memory: ["memory", "GiB"],
+  memory_percent: ["memory", "%"],
+  load: ["load", ""],
+  disk_read: ["disk read", "MB/s"],
+  disk_write: ["disk write", "MB/s"],
+  disk_writes: ["disk writes", "/s"],
+  net_in: ["net in", "MB/s"],
+  net_out: ["net out", "MB/s"],
+};
+const LISTED = ["cpu", "memory", "load"];
+
+export const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+export function summary(kind, data) {
+  if (isObject(data) && typeof data.text === "string") return shorten(data.text);
+  if (kind !== "feed" && isObject(data)) {
+    const fields = numbers(data);
+    if (fields.length > 0) return fields.slice(0, MAX_FIELDS).join(" · ");
+  }
+  return shorten(typeof data === "string" ? data : JSON.stringify(data));
+}
+
+function numbers(data) {
+  const known = LISTED.filter((name) => isNumber(data[name]));
+  const names = known.length > 0 ? known : Object.keys(data).filter((name) => isNumber(data[name]));
+  return names.map((name) => {
+    const [label, unit] = FIELDS[name] ?? [name, ""];
+    return `${label} ${number(data[name])}${unit && ` ${unit}`}`;
+  });
+}
+
+export function shorten(text) {
+  const line = text.trim().split(/\s+/u).join(" ");
+  const characters = [...line];
+  return characters.length <= MAX_TEXT ? line : `${characters.slice(0, MAX_TEXT - 1).join("")}…`;
+}
+
+// Three digits that count; whole numbers whole.
+export function number(value) {
+  if (Number.isInteger(value)) return grouped(Math.abs(value) < 1e21 ? BigInt(value) : value);
+  const size = Math.abs(value);
+  return grouped(value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2));
+}
+
+export function grouped(value) {
+  const [whole, rest] = String(value).split(".");
+  const groups = whole.replace(/\B(?=(\d{3})+$)/gu, THIN);
+  return rest === undefined ? groups : `${groups}.${rest}`;
+}
+
+export function age(time, now) {
+  if (!time) return "";
+  const seconds = Math.max(0, Math.floor((now - time) / 1000));
+  if (seconds >= 86400) return `${Math.floor(seconds / 86400)} d`;
+  if (seconds >= 3600) return `${Math.floor(seconds / 3600)} h`;
+  if (seconds >= 60) return `${Math.floor(seconds / 60)} min`;
+  return `${seconds} s`;
+}
+
+export const badge = (count) => (count > 99 ? "99+" : String(count));
+export const records = (count) => `${grouped(count)} record${count === 1 ? "" : "s"}`;
