@@ -78,7 +78,7 @@ class Endpoint(AsyncHttpConsumer):
         """Raise Refusal if the head of the request says enough."""
         if self.scope["method"] not in self.allowed:
             allow = ", ".join(self.allowed)
-            raise Refusal(405, 107, f"bad request: the HTTP method must be {allow}", (b"allow", allow.encode()))
+            raise Refusal(405, BadRequest.code, f"bad request: the HTTP method must be {allow}", (b"allow", allow.encode()))
         self.limit_size(int(access.header(self.scope, b"content-length") or 0))
 
     def limit_size(self, size: int) -> None:
@@ -123,7 +123,7 @@ class Api(Endpoint):
 
     def screen(self) -> None:
         if not access.host_allowed(self.scope):
-            raise Refusal(400, 107, "bad request: Host is not one of ALLOWED_HOSTS")
+            raise Refusal(400, BadRequest.code, "bad request: Host is not one of ALLOWED_HOSTS")
         name = self.scope["path"].removeprefix("/api/")
         if name not in METHODS:
             raise Refusal(404, UnknownMethod.code, str(UnknownMethod(name)))
@@ -167,9 +167,22 @@ def _decode(body: bytes, request: type[msgspec.Struct]) -> Any:
     try:
         return msgspec.json.decode(body, type=request)
     except msgspec.ValidationError as error:
+        _require_json(body)
         raise BadRequest("body", f"is not what this method takes: {error}") from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Refusal(400, 107, f"bad request: the body is not JSON: {error}") from None
+        raise _not_json(error) from None
+
+
+def _require_json(body: bytes) -> None:
+    """The first wrong type ends a decode: what follows it may be anything."""
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _not_json(error) from None
+
+
+def _not_json(error: Exception) -> Refusal:
+    return Refusal(400, BadRequest.code, f"bad request: the body is not JSON: {error}")
 
 
 # Methods

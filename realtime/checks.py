@@ -105,7 +105,7 @@ def journal_mode(alias: str) -> str:
 def check_names(**kwargs: Any) -> Iterator[CheckMessage]:
     known = {f"WIRELOG_{name}" for name in (*DEFAULTS, *OTHER_NAMES)}
     for name in sorted(os.environ):
-        if name.startswith("WIRELOG_") and name.removesuffix("_FILE") not in known:
+        if name.startswith("WIRELOG_") and not known & {name, name.removesuffix("_FILE")}:
             close = difflib.get_close_matches(name, sorted(known), n=1)
             yield checks.Warning(
                 f"{name} in the environment is not a setting of Wirelog, and does nothing.",
