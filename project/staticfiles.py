@@ -43,7 +43,9 @@ class AssetsStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
 def problem() -> str:
     """What is wrong with the static files, in one sentence; empty when nothing is."""
     if missing := [name for name in settings.PACKAGES if not settings.PACKAGES[name].is_dir()]:
-        return f"The browser packages {' and '.join(missing)} are not installed, so live views cannot work."
+        these = "packages" if len(missing) > 1 else "package"
+        verb = "are" if len(missing) > 1 else "is"
+        return f"The browser {these} {' and '.join(missing)} {verb} not installed, so live views cannot work."
     if settings.DEBUG or not isinstance(staticfiles_storage, AssetsStorage):
         return ""
     if not all(staticfiles_storage.knows(name) for name in NEEDED):
