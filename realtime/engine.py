@@ -43,6 +43,8 @@ class Connected(Subscriber, Protocol):
 
     def close(self, close: Close) -> None: ...
 
+    def leave(self) -> None: ...
+
     async def gone(self) -> None: ...
 
 
@@ -159,6 +161,8 @@ class Engine:
 
     async def stop(self) -> None:
         """Stop the threads and mark the process as gone."""
+        for session in list(self.sessions):
+            session.leave()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -43,11 +43,10 @@ class Hub:
         self.fills = 0
         self._loop = asyncio.get_running_loop()
         self._opening: Flights[Feed] = Flights()
+        self._pages: Flights[Batch | None] = Flights()
         self._rings_size = 0
         self._max_rings = limit("RING_BYTES")
         self._frame = limit("FRAME_BYTES")
-        self._page_records = limit("PAGE_RECORDS")
-        self._page_bytes = limit("PAGE_BYTES")
 
     # Subscribing
 
@@ -256,14 +255,18 @@ class Hub:
 
     async def read_page(self, feed: Feed, position: int) -> Batch | None:
         """One page after `position`, from the ring or else the database; None when its first record is gone."""
-        batch = feed.ring.page(position, self._page_records, self._page_bytes)
+        batch = feed.ring.page(position)
         if batch is not None:
             return batch
+        # Identical reads in flight are one read, and one encoding: after a restart everybody asks for the same.
+        return await self._pages.join((feed, position), lambda: self._read_page(feed, position))
+
+    async def _read_page(self, feed: Feed, position: int) -> Batch | None:
         page = await self.reads.page(feed.stream_id, position, feed.last)
         if not page or page[0].offset != position + 1:
             return None
         batch = Batch(encode(feed, page))
-        # After a restart everybody asks for the same records before the ring: the first page that meets it is kept for the others.
+        # A page that meets the ring is kept there for those who come after it.
         if page[-1].offset == feed.ring.first - 1 and self._rings_size + batch.size <= self._max_rings:
             feed.ring.prepend(batch)
             self._count_ring(feed, batch.size)
@@ -303,7 +306,7 @@ def batches(lines: list[str], size: int) -> Iterator[Batch]:
         return
     start = 0
     while start < len(lines):
-        part = cut(lines, whole.sizes, start, len(lines), size)
+        part = cut(lines, whole.sizes, start, size)
         yield Batch(part)
         start += len(part)
 

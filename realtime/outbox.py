@@ -159,7 +159,7 @@ class Outbox:
         room = min(self._limits.frame_bytes, self.window - self.unconfirmed)
         while self._batches and room > 0:
             batch = self._batches[0]
-            end = batch.fitting(self._at, room)
+            end = len(batch.lines) if self._at == 0 and batch.size <= room else batch.fitting(self._at, room)
             if end == self._at:
                 if parts:
                     break

@@ -10,7 +10,6 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .conf import limit
-from .flight import Flights
 from .models import Record
 from .protocol import Publication
 
@@ -65,7 +64,6 @@ class Reads:
         # Each thread's connection, so that they can be closed when the threads are gone.
         self._connections: list[BaseDatabaseWrapper] = []
         self._lock = threading.Lock()
-        self._flights: Flights[Page] = Flights()
 
     def _open(self) -> None:
         connection = connections["default"]
@@ -85,10 +83,7 @@ class Reads:
         return await asyncio.get_running_loop().run_in_executor(self._pool, read, *args)
 
     async def page(self, stream_id: int, position: int, upto: int) -> Page:
-        """One page after `position`. Identical reads in flight are one read: after a restart everybody asks for the same."""
-        return await self._flights.join((stream_id, position, upto), lambda: self._page(stream_id, position, upto))
-
-    async def _page(self, stream_id: int, position: int, upto: int) -> Page:
+        """Records with position < offset ≤ upto, oldest first: one page of them."""
         self.pages += 1
         return await self.run(_read_page, stream_id, position, upto)
 

@@ -1,57 +1,63 @@
 """The latest records of one stream in memory, encoded, and contiguous up to its head."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from .outbox import Batch
 
 
 class Ring:
+    """Kept in the batches in which the records were delivered, so that all who lag together are sent the same text."""
+
     def __init__(self, head: int) -> None:
-        # Offset of the first line; `head + 1` while empty.
-        self.first = head + 1
+        # Offset of the first record of each batch, and after them that of the next record to come.
+        self._firsts: list[int] = [head + 1]
+        self._batches: list[Batch] = []
         self.size = 0
-        self._lines: list[str] = []
-        self._sizes: list[int] = []
+
+    @property
+    def first(self) -> int:
+        """Offset of the oldest record here; that of the next one while there is none."""
+        return self._firsts[0]
 
     @property
     def last(self) -> int:
-        return self.first + len(self._lines) - 1
+        return self._firsts[-1] - 1
 
     def append(self, batch: Batch) -> None:
         """The records after `last`."""
-        self._lines.extend(batch.lines)
-        self._sizes.extend(batch.sizes)
+        self._batches.append(batch)
+        self._firsts.append(self._firsts[-1] + len(batch.lines))
         self.size += batch.size
 
     def prepend(self, batch: Batch) -> None:
         """The records before `first`: a page that one reader needed, and others will too."""
-        self._lines[:0] = batch.lines
-        self._sizes[:0] = batch.sizes
+        self._batches.insert(0, batch)
+        self._firsts.insert(0, self.first - len(batch.lines))
         self.size += batch.size
-        self.first -= len(batch.lines)
 
     def drop(self, size: int) -> None:
-        """Forget the oldest records, at least `size` bytes of them."""
+        """Forget the oldest batches, at least `size` bytes of them."""
         count = dropped = 0
-        while count < len(self._sizes) and dropped < size:
-            dropped += self._sizes[count]
+        while count < len(self._batches) and dropped < size:
+            dropped += self._batches[count].size
             count += 1
-        del self._lines[:count], self._sizes[:count]
-        self.first += count
+        del self._batches[:count], self._firsts[:count]
         self.size -= dropped
 
-    def page(self, position: int, records: int, size: int) -> Batch | None:
-        """At most `records` and `size` bytes after `position`, but one record at least; None when they are not here."""
-        start = position + 1 - self.first
-        if start < 0 or start >= len(self._lines):
+    def page(self, position: int) -> Batch | None:
+        """The records after `position`, up to the end of their batch; None when they are not here."""
+        index = bisect_right(self._firsts, position + 1) - 1
+        if index < 0 or index >= len(self._batches):
             return None
-        return Batch(cut(self._lines, self._sizes, start, records, size))
+        batch, start = self._batches[index], position + 1 - self._firsts[index]
+        return batch if start == 0 else Batch(batch.lines[start:])
 
 
-def cut(lines: Sequence[str], sizes: Sequence[int], start: int, records: int, size: int) -> Sequence[str]:
-    """`lines` from `start`, at most `records` of them and `size` bytes, but one at least."""
+def cut(lines: Sequence[str], sizes: Sequence[int], start: int, size: int) -> Sequence[str]:
+    """`lines` from `start`, at most `size` bytes of them, but one at least."""
     end = start
-    while end < len(lines) and end - start < records and (size >= sizes[end] or end == start):
+    while end < len(lines) and (size >= sizes[end] or end == start):
         size -= sizes[end]
         end += 1
     return lines[start:end]

@@ -376,7 +376,10 @@ class Session:
         self.close(SERVER_ERROR)
 
     def leave(self) -> None:
-        """The connection is gone: forget it everywhere. Called once, whatever happened before."""
+        """The connection is gone: forget it everywhere."""
+        if self._gone.is_set():
+            return
+        self._gone.set()
         self.close(SERVER_ERROR)
         self.engine.sessions.discard(self)
         self.pump.stop()
@@ -387,7 +390,6 @@ class Session:
         if self.member is not None:
             self.engine.presence.disconnected(self.member)
         self._landed.set()
-        self._gone.set()
 
     async def gone(self) -> None:
         await self._gone.wait()

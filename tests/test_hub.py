@@ -152,7 +152,6 @@ class World:
         self.chance = random.Random(seed)
         self.database = Database(self.chance)
         self.hub = Hub(self.database)  # type: ignore[arg-type]
-        self.hub._page_records = PAGE
         self.loss = self.chance.choice((0.0, 0.1, 0.5, 1.0))
         self.ticker = asyncio.create_task(self._tick())
 

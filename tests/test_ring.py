@@ -12,26 +12,34 @@ def offsets(page: Batch | None) -> list[int] | None:
 
 def test_an_empty_ring_has_nothing_after_any_position() -> None:
     ring = Ring(7)
-    assert (ring.first, ring.last, ring.page(6, 10, 1_000), ring.page(7, 10, 1_000)) == (8, 7, None, None)
+    assert (ring.first, ring.last, ring.page(6), ring.page(7)) == (8, 7, None, None)
 
 
-def test_a_page_starts_after_the_position_and_keeps_to_records_and_bytes() -> None:
+def test_those_who_lag_together_get_the_very_batch_that_was_delivered() -> None:
     ring = Ring(0)
-    ring.append(batch(1, 50))
-    assert offsets(ring.page(0, 3, 1_000)) == [1, 2, 3]
-    assert offsets(ring.page(48, 10, 1_000)) == [49, 50]
-    assert offsets(ring.page(10, 10, 25)) == [11, 12]
-    assert offsets(ring.page(10, 10, 1)) == [11]
-    assert ring.page(50, 10, 1_000) is None
+    batches = [batch(1, 10), batch(11, 30), batch(31, 50)]
+    for each in batches:
+        ring.append(each)
+    assert [ring.page(position) for position in (0, 10, 30)] == batches
+    assert ring.page(50) is None
 
 
-def test_dropping_forgets_the_oldest_and_their_size() -> None:
+def test_a_page_in_the_middle_of_a_batch_is_the_rest_of_it() -> None:
     ring = Ring(0)
-    ring.append(batch(1, 50))
-    ring.drop(95)
-    assert (ring.first, ring.last, ring.size) == (11, 50, 400)
-    assert ring.page(9, 10, 1_000) is None
-    assert offsets(ring.page(10, 1, 1_000)) == [11]
+    ring.append(batch(1, 10))
+    ring.append(batch(11, 13))
+    assert offsets(ring.page(7)) == [8, 9, 10]
+    assert offsets(ring.page(12)) == [13]
+
+
+def test_dropping_forgets_the_oldest_batches_and_their_size() -> None:
+    ring = Ring(0)
+    for first in range(1, 50, 10):
+        ring.append(batch(first, first + 9))
+    ring.drop(105)
+    assert (ring.first, ring.last, ring.size) == (21, 50, 300)
+    assert ring.page(19) is None
+    assert offsets(ring.page(28)) == [29, 30]
 
 
 def test_a_page_that_meets_the_ring_is_kept_before_it() -> None:
@@ -39,4 +47,5 @@ def test_a_page_that_meets_the_ring_is_kept_before_it() -> None:
     ring.append(batch(21, 22))
     ring.prepend(batch(15, 20))
     assert (ring.first, ring.last, ring.size) == (15, 22, 80)
-    assert offsets(ring.page(18, 3, 1_000)) == [19, 20, 21]
+    assert offsets(ring.page(18)) == [19, 20]
+    assert offsets(ring.page(20)) == [21, 22]
