@@ -7,7 +7,7 @@ from realtime import first_run
 urlpatterns = [
     path("accounts/login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
-    path("accounts/link/<str:token>/", first_run.signin_link, name="signin_link"),
+    path("accounts/link/", first_run.signin_link, name="signin_link"),
     path("admin/", admin.site.urls),
     path("", include("realtime.urls")),
 ]
