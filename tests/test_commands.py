@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, OperationalError
 
-from realtime import access
+from realtime import access, journal
 from realtime.audit import command_principal
 from realtime.management import terminal
 from realtime.management.commands import publish
@@ -321,7 +321,7 @@ def test_many_lines_are_stored_in_order_by_few_transactions(
     run: Run, type_in: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    append_now = publish.append_now
+    append_now = journal.append_now
 
     def counted(items: Any) -> Any:
         sizes.append(len(items))
