@@ -59,9 +59,16 @@ class Row:
         return polyline(self.points)
 
 
-BLANK = Row("", "", "feed", "")
-SAMPLE = Row("lobby", "Lobby", "feed", "#", unread=3, time=1, who="Mika", words="restarting node 2, back in a minute", here=4)
-QUIET_SAMPLE = Row("host:lab-01", "This host", "chart", "#", words="CPU 14.2 % · memory 3.12 GiB", points=(3, 5, 4, 8, 6, 7, 3, 2, 5, 6))
+BLANK = Row("", "", Kind.FEED, "")
+
+
+def samples() -> list[Row]:
+    """For the styleguide."""
+    now = int(time.time() * 1000)
+    lobby = Row(
+        "lobby", "Lobby", Kind.FEED, "#", unread=3, time=now - 12_000, who="Mika", words="restarting node 2, back in a minute", here=4
+    )
+    return [lobby, Row("host:lab-01", "This host", Kind.CHART, "#", time=now, words="CPU 14.2 %", points=(3, 5, 4, 8, 6, 7, 3, 2, 5, 6))]
 
 
 def listed(identity: Identity, streams: Sequence[dict[str, Any]]) -> list[Row]:
@@ -69,11 +76,11 @@ def listed(identity: Identity, streams: Sequence[dict[str, Any]]) -> list[Row]:
     names = display_names(stream["last"]["publisher"] for stream in streams if stream["last"])
     mine = member_of(identity)
     sparks = sparklines([stream["name"] for stream in streams if stream["kind"] == Kind.CHART][:SPARK_STREAMS])
-    rows = [_row(stream, names) for stream in streams]
+    rows = [_row(stream, names, identity) for stream in streams]
     return sorted((replace(row, mine=row.name in mine, points=sparks.get(row.name, ())) for row in rows), key=order)
 
 
-def _row(stream: dict[str, Any], names: dict[str, str]) -> Row:
+def _row(stream: dict[str, Any], names: dict[str, str], identity: Identity) -> Row:
     last = stream["last"]
     people = stream["kind"] in PEOPLE_KINDS
     return Row(
@@ -85,10 +92,14 @@ def _row(stream: dict[str, Any], names: dict[str, str]) -> Row:
         # Nobody reads each measurement: only what people write can be unread.
         unread=stream["unread"] if people else 0,
         time=last["time"] if last else 0,
-        who=names.get(last["publisher"], "") if last and people else "",
+        who=_who(last["publisher"], identity, names) if last and people else "",
         words=words.summary(stream["kind"], msgspec.json.decode(last["data"])) if last else "no records yet",
         here=stream["presence"],
     )
+
+
+def _who(publisher: str, identity: Identity, names: dict[str, str]) -> str:
+    return "You" if publisher and publisher == identity.principal else names.get(publisher, publisher)
 
 
 def order(row: Row) -> tuple[bool, int, str]:

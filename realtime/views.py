@@ -1,5 +1,6 @@
 """The pages. Each asks for what its first paint needs, by a fixed number of queries; the rest is live."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -85,7 +86,7 @@ def _write(request: HttpRequest, identity: Identity, found: Stream) -> HttpRespo
     form = WriteForm(request.POST)
     try:
         if not form.is_valid():
-            messages.error(request, form.errors.get("text", ["The form is not complete."])[0])
+            messages.error(request, str(form.errors.get("text", ["The form is not complete."])[0]))
             return _show(request, identity, found, text=form.data.get("text", ""), status=400)
         item = Item(found.name, form.payload(), identity, identity.principal, idempotency_key=form.idempotency_key())
         [outcome] = append_now([item])
@@ -136,6 +137,7 @@ def _common(request: HttpRequest, identity: Identity, found: Stream, view: str) 
         "closed": "This stream is archived: it can be read, not written." if may_write else "You may read this stream, not write to it.",
         "edit_url": reverse("admin:realtime_stream_change", args=[found.pk]) if request.user.has_perm("realtime.change_stream") else "",
         "publish_url": request.build_absolute_uri("/api/publish"),
+        "curl_body": json.dumps({"channel": found.name, "data": {"value": 1} if view == "chart" else {"text": "hi"}}),
     }
 
 
@@ -207,5 +209,4 @@ GUIDE_COLOURS = ["bg", "surface", "sunken", "line", "text", "muted", "accent", "
 @user_passes_test(lambda user: user.is_staff)
 @require_safe
 def styleguide(request: HttpRequest) -> HttpResponse:
-    rows = {"row": stream_rows.SAMPLE, "other_row": stream_rows.QUIET_SAMPLE}
-    return render(request, "styleguide.html", {"styles": GUIDE_STYLES, "colours": GUIDE_COLOURS} | rows)
+    return render(request, "styleguide.html", {"styles": GUIDE_STYLES, "colours": GUIDE_COLOURS, "rows": stream_rows.samples()})

@@ -6,6 +6,7 @@ const MAX_POINTS = 30_000;
 // A pause is a gap when it is this many times the usual interval, and not a mere hiccup.
 const GAP_INTERVALS = 3;
 const GAP_SECONDS = 2;
+const SAMPLE = 200;
 
 export class ChartBuffer {
   offsets = [];
@@ -83,6 +84,11 @@ export class ChartBuffer {
     for (const values of this.columns.values()) values.splice(0, drop);
   }
 
+  // The usual seconds between records, judged by the latest.
+  get interval() {
+    return interval(this.times.slice(-SAMPLE));
+  }
+
   latest(name) {
     return this.columns.get(name)?.findLast((value) => value !== null) ?? null;
   }
@@ -114,9 +120,8 @@ export function interval(times) {
   return steps[steps.length >> 1];
 }
 
-// [from, to] of each stretch without records, up to `until`.
-export function gapsOf(times, until) {
-  const usual = interval(times);
+// [from, to] of each stretch without records, up to `until`, where `usual` is the interval between records.
+export function gapsOf(times, until, usual) {
   if (usual === null) return [];
   const limit = Math.max(usual * GAP_INTERVALS, GAP_SECONDS);
   const ends = [...times, until];
@@ -164,18 +169,35 @@ function extremes(values) {
   return values.indexOf(low) <= values.indexOf(high) ? [low, high] : [high, low];
 }
 
-// [0, top] or [bottom, top] with round ends, so that the scale does not dance with each value.
-export function scale(low, high) {
-  if (low === null || high === null || !Number.isFinite(low) || !Number.isFinite(high)) return [0, 1];
-  const bottom = low >= 0 ? 0 : -roundUp(-low);
-  const top = high <= 0 ? (low >= 0 ? 1 : 0) : roundUp(high);
-  return bottom === top ? [bottom, bottom + 1] : [bottom, top];
+// Bottom and top in round steps, so that the scale does not dance with each value. `least`: noise below it stays small; `most` caps a
+// share of a whole.
+export function scale(low, high, { least = 0, most = Infinity } = {}) {
+  const reach = Math.max(Math.abs(low ?? 0), Math.abs(high ?? 0), least);
+  if (!Number.isFinite(reach) || reach === 0) return { low: 0, high: 1, step: 0.5 };
+  const step = niceStep((reach * AIR) / STEPS);
+  const wanted = Math.max(high ?? 0, least);
+  const top = wanted > 0 ? Math.min(Math.ceil((wanted * AIR) / step) * step, wanted <= most ? most : Infinity) : 0;
+  const bottom = low < 0 ? -Math.ceil((-low * AIR) / step) * step : 0;
+  return { low: bottom, high: top, step };
 }
 
-const STEPS = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
+const STEPS = 4;
+// Some air above the highest point.
+const AIR = 1.05;
+const NICE = [1, 2, 2.5, 3, 4, 5, 10];
 
-function roundUp(value) {
+function niceStep(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  // Some air above the highest point.
-  return STEPS.find((step) => step * power >= value * 1.05) * power || 10 * power * 1.5;
+  return NICE.find((step) => step * power >= value * 0.999999) * power;
+}
+
+// The ticks of a scale, and how they are written: all with the same number of decimals.
+export function ticks({ low, high, step }) {
+  const count = Math.round((high - low) / step);
+  return Array.from({ length: count + 1 }, (_, index) => low + index * step);
+}
+
+export function decimalsOf(step) {
+  const text = String(Number(step.toPrecision(3)));
+  return text.includes(".") ? text.split(".")[1].length : 0;
 }

@@ -6,12 +6,12 @@ const MAX_PANELS = 12;
 
 // Panels of the feeds that we know; what remains gets a panel of its own.
 const KNOWN = [
-  { title: "CPU", unit: "%", fields: ["cpu"] },
+  { title: "CPU", unit: "%", least: 9, most: 100, fields: ["cpu"] },
   { title: "Memory", unit: "GiB", fields: ["memory"] },
-  { title: "Network", unit: "MB/s", fields: ["net_in", "net_out"], labels: ["in", "out"] },
-  { title: "Disk writes", unit: "/s", fields: ["disk_writes"] },
-  { title: "Disk", unit: "MB/s", fields: ["disk_read", "disk_write"], labels: ["read", "write"] },
-  { title: "Load", unit: "", fields: ["load"] },
+  { title: "Network", unit: "MB/s", fields: ["net_in", "net_out"], labels: ["in", "out"], least: 0.09 },
+  { title: "Disk writes", unit: "/s", fields: ["disk_writes"], least: 9 },
+  { title: "Disk", unit: "MB/s", fields: ["disk_read", "disk_write"], labels: ["read", "write"], least: 0.9 },
+  { title: "Load", unit: "", fields: ["load"], least: 0.9 },
 ];
 // Says the same as another field of its panel.
 const REDUNDANT = new Set(["memory_percent"]);

@@ -1,19 +1,21 @@
 // One panel: title, legend, the newest value, the plot.
 
 import uPlot from "../uplot/uPlot.esm.js";
-import { decimate, gapsOf, scale, withHoles } from "./chart-buffer.js";
+import { decimalsOf, decimate, gapsOf, scale, ticks, withHoles } from "./chart-buffer.js";
 import { clone, setText } from "./page.js";
 import { clock, clockSeconds } from "./times.js";
-import { number } from "./words.js";
+import { grouped, number } from "./words.js";
 
 const HEIGHT = 164;
 const AXIS_PX = 40;
 const FONT = "11px system-ui, sans-serif";
 const WORDS = "no records";
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
 export class ChartPanel {
   #plot;
   #gaps = [];
+  #scale = { low: 0, high: 1, step: 0.5 };
   #colours;
   #legend = [];
 
@@ -44,7 +46,7 @@ export class ChartPanel {
   draw(buffer, now, seconds) {
     const { fields, unit, title } = this.panel;
     const raw = buffer.slice(fields, now - seconds);
-    this.#gaps = gapsOf(raw[0], now);
+    this.#gaps = gapsOf(raw[0], now, buffer.interval);
     const { columns, seconds: point } = decimate(withHoles(raw, this.#gaps), Math.max(100, this.#plot.width));
     const value = buffer.latest(fields[0]);
     setText(this.element.querySelector(".chart-number"), value === null ? "–" : number(value));
@@ -104,36 +106,63 @@ export class ChartPanel {
       padding: [8, 6, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: this.sync }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
-      scales: { x: { time: true, auto: false }, y: { range: (_, low, high) => scale(low, high) } },
+      scales: { x: { time: true, auto: false }, y: { range: (_, low, high) => this.#range(low, high) } },
       axes: [
-        { ...axis, size: 24, space: 70, grid: { show: false }, values: (_, splits, __, ___, step) => splits.map((t) => (step < 60 ? clockSeconds : clock)(t * 1000)) },
-        { ...axis, size: AXIS_PX, space: 30, values: (_, splits) => splits.map((value) => number(value)) },
+        { ...axis, size: 24, space: 52, grid: { show: false }, values: (_, splits, __, ___, step) => splits.map((t) => (step < 60 ? clockSeconds : clock)(t * 1000)) },
+        { ...axis, size: AXIS_PX, splits: () => ticks(this.#scale), values: (_, splits) => splits.map((value) => this.#tick(value)) },
       ],
       series: [
         {},
         ...this.panel.fields.map((name, index) => ({ label: name, stroke: this.#seriesColour(index), width: 1.5, points: { show: false }, spanGaps: false })),
       ],
-      hooks: { drawClear: [(plot) => this.#drawGaps(plot, shade, muted)] },
+      hooks: {
+        drawClear: [(plot) => this.#eachGap(plot, (left, width) => this.#shade(plot, shade, left, width))],
+        draw: [(plot) => this.#eachGap(plot, (left, width) => this.#write(plot, shade, muted, left, width))],
+      },
     };
   }
 
-  // Behind the lines: where nothing came, and that nothing came.
-  #drawGaps(plot, shade, muted) {
+  #range(low, high) {
+    this.#scale = scale(low, high, this.panel);
+    return [this.#scale.low, this.#scale.high];
+  }
+
+  #tick(value) {
+    if (Math.abs(value) >= 10_000) return COMPACT.format(value);
+    return grouped(value.toFixed(decimalsOf(this.#scale.step)));
+  }
+
+  // Behind the lines: where nothing came.
+  #shade(plot, colour, left, width) {
+    plot.ctx.fillStyle = colour;
+    plot.ctx.fillRect(left, plot.bbox.top, width, plot.bbox.height);
+  }
+
+  // Over them: that nothing came, where there is room to say so.
+  #write(plot, shade, colour, left, width) {
     const { ctx, bbox } = plot;
     const ratio = devicePixelRatio;
     ctx.save();
     ctx.font = `${11 * ratio}px system-ui, sans-serif`;
     ctx.textAlign = "center";
     ctx.textBaseline = "middle";
+    const words = ctx.measureText(WORDS).width + 8 * ratio;
+    if (width > words) {
+      const [x, y] = [left + width / 2, bbox.top + bbox.height / 2];
+      ctx.fillStyle = shade;
+      ctx.fillRect(x - words / 2, y - 8 * ratio, words, 16 * ratio);
+      ctx.fillStyle = colour;
+      ctx.fillText(WORDS, x, y);
+    }
+    ctx.restore();
+  }
+
+  #eachGap(plot, act) {
+    const { bbox } = plot;
     for (const [from, to] of this.#gaps) {
       const left = Math.max(bbox.left, plot.valToPos(from, "x", true));
       const right = Math.min(bbox.left + bbox.width, plot.valToPos(to, "x", true));
-      if (right <= left) continue;
-      ctx.fillStyle = shade;
-      ctx.fillRect(left, bbox.top, right - left, bbox.height);
-      ctx.fillStyle = muted;
-      if (right - left > ctx.measureText(WORDS).width + 8 * ratio) ctx.fillText(WORDS, (left + right) / 2, bbox.top + bbox.height / 2);
+      if (right > left) act(left, right - left);
     }
-    ctx.restore();
   }
 }

@@ -1,6 +1,6 @@
 // The chart: numbers of the last minutes from history, then live; panels as the records have fields.
 
-import { ChartBuffer } from "./chart-buffer.js";
+import { ChartBuffer, gapsOf } from "./chart-buffer.js";
 import { numbersOf, panelsOf } from "./chart-fields.js";
 import { ChartPanel } from "./chart-panel.js";
 import { ChartTable } from "./chart-table.js";
@@ -8,7 +8,7 @@ import { History } from "./history.js";
 import { byId, setText } from "./page.js";
 import { painter } from "./paint.js";
 import { clockSeconds } from "./times.js";
-import { grouped } from "./words.js";
+import { age, grouped } from "./words.js";
 
 const PAINT_MS = 100;
 const PAGE = 300;
@@ -137,7 +137,11 @@ export class Chart {
     }
     const where = byId("chart-where");
     const at = this.#buffer.times.at(-1);
-    if (at !== undefined) setText(where, `${clockSeconds(at * 1000)} · offset ${grouped(this.#head)}`);
+    if (at === undefined) return;
+    const silent = gapsOf([at], now, this.#buffer.interval).length > 0;
+    where.classList.toggle("chart-silent", silent);
+    const word = silent ? `no records for ${age(at * 1000, now * 1000)}` : clockSeconds(at * 1000);
+    setText(where, `${word} · offset ${grouped(this.#head)}`);
   }
 }
 

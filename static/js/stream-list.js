@@ -92,7 +92,7 @@ export class StreamList {
     setText(unread, badge(row.unread));
     unread.ariaLabel = `${row.unread} unread`;
     const [who, words] = element.querySelector(".row-last").children;
-    setText(who, row.last !== null && row.people ? this.#names.get(row.last.publisher) : "");
+    setText(who, row.last !== null && row.people ? this.#who(row.last.publisher) : "");
     setText(words, row.last === null ? "no records yet" : summary(row.kind, row.last.data));
     setText(element.querySelector(".row-here"), row.presence > 0 ? `${row.presence} here` : "");
     const time = element.querySelector(".row-age");
@@ -100,6 +100,10 @@ export class StreamList {
     setText(time, age(row.time, Date.now()));
     const line = element.querySelector("polyline");
     line.setAttribute("points", polyline(this.#series.get(row.name)?.points ?? []));
+  }
+
+  #who(publisher) {
+    return publisher !== "" && publisher === this.#page.principal ? "You" : this.#names.get(publisher);
   }
 
   #extend(row) {

@@ -4,8 +4,9 @@ const format = (options) => new Intl.DateTimeFormat("en-GB", options);
 const minute = format({ hour: "2-digit", minute: "2-digit" });
 const second = format({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const whole = format({ dateStyle: "long", timeStyle: "long" });
-const day = format({ weekday: "long", day: "numeric", month: "long" });
-const dayOfYear = format({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const weekday = format({ weekday: "long" });
+const day = format({ day: "numeric", month: "long" });
+const dayOfYear = format({ day: "numeric", month: "long", year: "numeric" });
 const dayTime = format({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 export const clock = (time) => minute.format(time);
@@ -27,5 +28,5 @@ export function dayLabel(time, now) {
   yesterday.setDate(yesterday.getDate() - 1);
   if (dayKey(time) === dayKey(yesterday)) return "Yesterday";
   const sameYear = new Date(time).getFullYear() === new Date(now).getFullYear();
-  return (sameYear ? day : dayOfYear).format(time);
+  return `${weekday.format(time)}, ${(sameYear ? day : dayOfYear).format(time)}`;
 }

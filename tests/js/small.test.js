@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RunningMedian } from "../../static/js/median.js";
+import { recordOf } from "../../static/js/record.js";
+import { belongs, inOrder, isSilent, matches, rateOf } from "../../static/js/stream-order.js";
+import { rank } from "../../static/js/switcher-rank.js";
+import { throttle } from "../../static/js/throttle.js";
+import { Unread, titleOf } from "../../static/js/unread.js";
+
+const names = (rows) => rows.map(({ name }) => name);
+
+// median.js
+
+test("the median forgets what is old, and one slow answer does not show", () => {
+  const median = new RunningMedian(3);
+  assert.equal(median.value, null);
+  assert.deepEqual([10, 900, 12, 11, 13].map((value) => median.add(value)), [10, 900, 12, 12, 12]);
+});
+
+// record.js
+
+test("a publication becomes a record, whatever it lacks", () => {
+  assert.deepEqual(recordOf({ offset: 3, data: 1 }, 77), { offset: 3, time: 77, user: "", client: "", data: 1, key: "", removed: false, tags: null });
+  assert.equal(recordOf({ offset: 3, data: 1, time: 5, info: { user: "7", client: "c" } }).user, "7");
+});
+
+// throttle.js
+
+test("throttled: at once, then the last call when the time is over", () => {
+  const said = [];
+  let due = null;
+  const act = throttle((value) => said.push(value), 100, { setTimeout: (call) => ((due = call), 1) });
+  act(1);
+  act(2);
+  act(3);
+  assert.deepEqual(said, [1]);
+  due();
+  assert.deepEqual(said, [1, 3]);
+  due();
+  act(4);
+  assert.deepEqual(said, [1, 3, 4]);
+});
+
+// unread.js
+
+test("what others write counts, one's own does not, and neither does a repeat", () => {
+  const unread = new Unread(5, 5);
+  unread.arrived(6, false);
+  unread.arrived(6, false);
+  unread.arrived(7, true);
+  assert.equal(unread.count, 1);
+});
+
+test("looking reads everything, and tells the server once", () => {
+  const unread = new Unread(5, 7);
+  assert.equal(unread.seen(), 7);
+  assert.equal(unread.seen(), null);
+  assert.equal(unread.count, 0);
+});
+
+test("the title counts", () => assert.deepEqual([titleOf("Lobby", 0), titleOf("Lobby", 3), titleOf("Lobby", 120)], ["Lobby", "(3) Lobby", "(99+) Lobby"]));
+
+// stream-order.js
+
+const NOW = 1_000_000_000;
+const row = (name, seconds, more = {}) => ({ name, title: name, kind: "chart", unread: 0, time: NOW - seconds * 1000, mine: false, ...more });
+
+test("unread first, then what is alive, then by title", () => {
+  const rows = [row("old", 90_000), row("b", 2), row("a", 500), row("never", 1e6), row("news", 5000, { kind: "feed", unread: 2 })];
+  assert.deepEqual(names(inOrder(rows, NOW)), ["news", "a", "b", "never", "old"]);
+});
+
+test("a machine is silent after ten minutes, people never are", () => {
+  assert.deepEqual([isSilent(row("m", 601), NOW), isSilent(row("m", 599), NOW), isSilent(row("p", 9000, { kind: "feed" }), NOW)], [true, false, false]);
+});
+
+test("filters and search", () => {
+  const rows = [row("lobby", 1, { unread: 1, kind: "feed" }), row("probe", 1e6), row("iot:pi", 1, { mine: true, title: "Greenhouse" })];
+  assert.deepEqual(["", "unread", "mine", "silent"].map((filter) => names(rows.filter((one) => belongs(one, filter, NOW)))), [
+    ["lobby", "probe", "iot:pi"], ["lobby"], ["iot:pi"], ["probe"],
+  ]);
+  assert.deepEqual(names(rows.filter((one) => matches(one, "GREEN"))), ["iot:pi"]);
+});
+
+test("the rate counts what came between two answers", () => {
+  assert.equal(rateOf(new Map([["a", 10], ["b", 5]]), new Map([["a", 30], ["b", 5], ["c", 900]]), 2), 10);
+});
+
+// switcher-rank.js
+
+test("the best fit comes first", () => {
+  const streams = ["cam:gate", "gate", "iot:delegate", "lobby"].map((name) => ({ name, title: "" }));
+  assert.deepEqual(names(rank(streams, "gate")), ["gate", "cam:gate", "iot:delegate"]);
+  assert.equal(rank(streams, "").length, 4);
+});
