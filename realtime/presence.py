@@ -103,10 +103,6 @@ class PresenceBook:
             members |= await self._reads.run(members_elsewhere, stream_id, self.process_id)
         return members
 
-    def people(self) -> dict[int, int]:
-        """How many people are in each stream, in this process: a person with three tabs counts once."""
-        return {stream_id: len({member.principal for member in here.values()}) for stream_id, here in self._here.items()}
-
     # Rows
 
     async def start(self, alone: bool) -> None:
@@ -146,8 +142,9 @@ def members_elsewhere(stream_id: int, process_id: uuid.UUID) -> dict[str, Client
 
 
 def people_by_stream(stream_ids: Iterable[int]) -> dict[int, int]:
-    """How many people are in each stream, in all processes."""
-    rows = Presence.objects.filter(stream__in=list(stream_ids), connection__process__in=ServerProcess.objects.filter(fresh()))
+    """How many people are in each stream, in all processes. One with three tabs counts once, a device not at all."""
+    processes = ServerProcess.objects.filter(fresh())
+    rows = Presence.objects.filter(stream__in=list(stream_ids), connection__process__in=processes, connection__user__isnull=False)
     people: dict[int, set[str]] = {}
     for stream_id, principal in rows.values_list("stream_id", "connection__principal"):
         people.setdefault(stream_id, set()).add(principal)

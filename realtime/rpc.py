@@ -4,7 +4,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
-from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import F, OuterRef, Subquery
 from django.utils.text import Truncator
@@ -13,7 +12,8 @@ from . import access
 from .access import Identity
 from .engine import Engine
 from .errors import BadRequest, NotPermitted, UnknownMethod
-from .models import ApiKey, ReadMarker, Record, Stream
+from .models import ReadMarker, Record, Stream
+from .names import display_names
 from .presence import people_by_stream
 from .protocol import decode_params
 
@@ -72,16 +72,6 @@ async def names(engine: Engine, identity: Identity, raw: msgspec.Raw) -> dict[st
     if identity.user_id is None:
         raise NotPermitted("ask for", "names")
     return {"names": await engine.reads.run(display_names, params.principals)}
-
-
-def display_names(principals: list[str]) -> dict[str, str]:
-    """How people see these principals; unknown ones are left out."""
-    people = [int(principal) for principal in principals if principal.isascii() and principal.isdigit() and len(principal) < 19]
-    keys = [principal.removeprefix("key:") for principal in principals if principal.startswith("key:")]
-    found = {str(user.pk): user.get_full_name() or user.get_username() for user in get_user_model().objects.filter(pk__in=people)}
-    found |= {f"key:{prefix}": name for prefix, name in ApiKey.objects.filter(prefix__in=keys).values_list("prefix", "name")}
-    found |= {principal: principal.removeprefix("cli:") for principal in principals if principal.startswith("cli:")}
-    return found
 
 
 # streams
