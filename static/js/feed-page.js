@@ -19,7 +19,7 @@ const live = new Live(page, {
     feed.add(record);
     reader.arrived(record);
   },
-  restart: () => feed.restart(),
+  restart: (position) => feed.restart(position),
   change(state) {
     feed.model.client = live.clientId;
     outgoing?.follow(live.live);

@@ -48,7 +48,8 @@ export class Feed {
   }
 
   // The stream could not be resumed: start again from its newest records.
-  async restart() {
+  async restart(position) {
+    this.#history.epoch = position?.epoch ?? "";
     await this.#load("newer", async () => {
       const { page, head } = await this.#history.newest(PAGE);
       this.model.reset(page, head);

@@ -4,7 +4,7 @@ import { byId, clone, setText } from "./page.js";
 import { POINTS, firstNumber, polyline } from "./sparkline.js";
 import { belongs, isSilent, matches } from "./stream-order.js";
 import { absolute } from "./times.js";
-import { age, badge, summary } from "./words.js";
+import { age, badge, streamUrl, summary } from "./words.js";
 
 export class StreamList {
   #page;
@@ -68,7 +68,7 @@ export class StreamList {
     const element = clone("row");
     element.dataset.stream = row.name;
     const link = element.querySelector(".row-link");
-    link.href = `/s/${encodeURIComponent(row.name)}/`;
+    link.href = streamUrl(row.name);
     setText(link, row.title);
     setText(element.querySelector(".row-slug"), row.name);
     const use = element.querySelector("use");

@@ -1,6 +1,7 @@
 // "Find a stream": Ctrl/⌘ K, type, arrow, Enter. Without JavaScript the field is a form that filters the list.
 
 import { rank } from "./switcher-rank.js";
+import { streamUrl } from "./words.js";
 
 const SHOWN = 8;
 
@@ -44,7 +45,7 @@ export function wireSwitcher(form) {
     item.className = "switcher-option";
     item.id = `option-${selected ? chosen : stream.name}`;
     item.role = "option";
-    item.href = `/s/${encodeURIComponent(stream.name)}/`;
+    item.href = streamUrl(stream.name);
     item.tabIndex = -1;
     item.setAttribute("aria-selected", String(selected));
     const title = document.createElement("span");

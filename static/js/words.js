@@ -69,3 +69,5 @@ export function age(time, now) {
 
 export const badge = (count) => (count > 99 ? "99+" : String(count));
 export const records = (count) => `${grouped(count)} record${count === 1 ? "" : "s"}`;
+// Names of streams hold nothing that an address would have to escape.
+export const streamUrl = (name) => `/s/${name}/`;

@@ -1,0 +1,501 @@
+"""The pages in a real browser, on a real server."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, WebSocketRoute
+
+from .browser import People, chromium, live, offsets, poll, record, say, texts, wait
+from .servers import Fleet, RunningServer
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def people(browser: Browser) -> Iterator[People]:
+    people = People(browser)
+    yield people
+    people.close()
+
+
+@pytest.fixture
+def server(make_server: Fleet) -> RunningServer:
+    """One of the two: pages do not know which."""
+    server = make_server.new()
+    server.start()
+    return server
+
+
+def publish(server: RunningServer, data: object, stream: str = "lobby", times: int = 1) -> None:
+    for _ in range(times):
+        answer = server.post("/api/publish", {"channel": stream, "data": data}, key="device")
+        assert "result" in answer.json(), answer.body
+
+
+def fill(server: RunningServer, count: int) -> None:
+    """`count` numbered records in the lobby."""
+    for number in range(1, count + 1):
+        publish(server, {"text": f"record {number}"})
+
+
+# Signing in
+
+
+def test_a_wrong_password_gets_a_sentence_and_a_right_one_leads_on(people: People, server: RunningServer) -> None:
+    page = people.open(server, path="/s/lobby/")
+    assert page.url.endswith("/accounts/login/?next=/s/lobby/")
+    page.fill("[name=username]", "alice")
+    page.fill("[name=password]", "wrong")
+    page.click("text=show")
+    assert page.get_attribute("[name=password]", "type") == "text"
+    page.click("button[type=submit]")
+    assert "Name and password do not match an active account." in page.inner_text("[role=alert]")
+    page.fill("[name=password]", "alice")
+    page.click("button[type=submit]")
+    live(page)
+    assert page.url == f"{server.url}/s/lobby/"
+    page.click("#user-menu summary")
+    page.click("text=Sign out")
+    assert "/accounts/login/" in page.url
+
+
+# The feed
+
+
+def test_two_people_see_each_other_at_once(people: People, server: RunningServer) -> None:
+    alice, bob = people.open(server, "alice"), people.open(server, "bob")
+    say(alice, "Is anybody there?")
+    record(bob, "Is anybody there?").wait_for()
+    assert bob.inner_text("#feed .wire-name") == "alice"
+    say(bob, "Yes. All of us.")
+    record(alice, "Yes. All of us.").wait_for()
+    assert offsets(alice) == offsets(bob) == [1, 2]
+    alice.locator("#presence-count:has-text('2')").wait_for()
+    assert alice.locator("#people .person").all_inner_texts() == ["alice\nyou", "bob"]
+
+
+def test_what_one_writes_keeps_its_element_and_stands_once(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice")
+    page.evaluate(
+        """() => {
+        window.added = [];
+        new MutationObserver((all) => all.forEach((one) => one.addedNodes.forEach((node) => window.added.push(node))))
+          .observe(document.getElementById("feed"), { childList: true });
+      }"""
+    )
+    for number in range(5):
+        say(page, f"number {number}")
+    record(page, "number 4").wait_for()
+    assert texts(page) == [f"number {number}" for number in range(5)]
+    assert offsets(page) == [1, 2, 3, 4, 5]
+    added = page.evaluate("window.added.filter((node) => node.classList.contains('wire-record')).length")
+    assert added == 5
+
+
+def test_a_reload_keeps_everything(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice")
+    for number in range(3):
+        say(page, f"number {number}")
+    record(page, "number 2").wait_for()
+    page.fill("#composer textarea", "half a sen")
+    page.reload()
+    live(page)
+    assert texts(page) == ["number 0", "number 1", "number 2"]
+    assert page.input_value("#composer textarea") == "half a sen"
+
+
+def test_history_is_there_to_the_beginning_and_nothing_jumps(people: People, server: RunningServer) -> None:
+    fill(server, 200)
+    page = people.open(server, "alice")
+    assert offsets(page)[-1] == 200
+    while offsets(page)[0] > 1:
+        first = offsets(page)[0]
+        place = f"document.getElementById('o{first}').getBoundingClientRect().top"
+        page.locator(f"#o{first}").evaluate("row => row.scrollIntoView()")
+        before = page.evaluate(place)
+        wait(page, f"Number(document.querySelector('#feed .wire-record').id.slice(1)) < {first}")
+        assert abs(page.evaluate(place) - before) <= 1
+    assert offsets(page) == list(range(1, 201))
+    assert page.locator("#feed .wire-gap").count() == 0
+    page.keyboard.press("End")
+    wait(page, "document.getElementById('feed-scroll').scrollTop === 0")
+
+
+def test_who_reads_further_up_is_told_of_what_is_new_and_not_moved(people: People, server: RunningServer) -> None:
+    fill(server, 60)
+    page = people.open(server, "alice")
+    page.locator("#o30").evaluate("row => row.scrollIntoView()")
+    before = page.evaluate("document.getElementById('o30').getBoundingClientRect().top")
+    publish(server, {"text": "news"}, times=3)
+    page.locator("#newest:has-text('3 new')").wait_for()
+    assert page.title().startswith("(3) ")
+    assert abs(page.evaluate("document.getElementById('o30').getBoundingClientRect().top") - before) <= 1
+    page.click("#newest")
+    page.locator("#newest").wait_for(state="hidden")
+    assert not page.title().startswith("(")
+
+
+def test_the_page_keeps_at_most_five_hundred_records_and_finds_the_way_back(people: People, server: RunningServer) -> None:
+    rows = "\n".join(json.dumps({"text": f"record {number}"}) for number in range(1, 801))
+    code = f"""
+from realtime.journal import Item, append_now
+append_now([Item("lobby", line) for line in {rows!r}.splitlines()])
+"""
+    assert server.manage("shell", "-c", code).returncode == 0
+    page = people.open(server, "alice")
+    poll(page, lambda: offsets(page)[-1] == 800, "the newest record is there")
+    while offsets(page)[0] > 1:
+        first = offsets(page)[0]
+        page.locator(f"#o{first}").evaluate("row => row.scrollIntoView()")
+        wait(page, f"Number(document.querySelector('#feed .wire-record').id.slice(1)) < {first}")
+        assert len(offsets(page)) <= 500
+    assert offsets(page) == list(range(1, 501))
+    publish(server, {"text": "while far up"})
+    page.locator("#newest:has-text('1 new')").wait_for()
+    assert offsets(page)[-1] == 500
+    page.click("#newest")
+    record(page, "while far up").wait_for()
+    assert offsets(page)[-1] == 801
+
+
+def test_the_line_before_what_is_new_stays_until_it_is_cleared(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice")
+    say(page, "I go for lunch")
+    record(page, "I go for lunch").wait_for()
+    wait(page, "document.title === 'Lobby · Wirelog'")
+    poll(page, lambda: marker(server, "alice") == 1, "the server knows that it is read")
+    page.goto("about:blank")
+    publish(server, {"text": "meanwhile"}, times=2)
+    page.goto(f"{server.url}/s/lobby/")
+    live(page)
+    rows = page.locator("#feed > li").evaluate_all("rows => rows.map(row => row.dataset.key)")
+    assert rows[-3:] == ["new", "2", "3"]
+    poll(page, lambda: marker(server, "alice") == 3, "looking at it reads it")
+    assert page.locator("#feed .wire-new").count() == 1
+    page.keyboard.press("Escape")
+    page.locator("#feed .wire-new").wait_for(state="detached")
+
+
+def marker(server: RunningServer, who: str) -> int:
+    code = f"from realtime.models import ReadMarker as R; print(*R.objects.filter(user__username={who!r}).values_list('offset', flat=True))"
+    lines = server.manage("shell", "-v", "0", "-c", code).stdout.split()
+    return int(lines[-1]) if lines else 0
+
+
+# Faults
+
+
+def test_a_server_killed_and_started_again_loses_and_doubles_nothing(people: People, server: RunningServer) -> None:
+    alice, bob = people.open(server, "alice"), people.open(server, "bob")
+    say(alice, "before")
+    record(bob, "before").wait_for()
+    server.kill()
+    alice.locator("#indicator[data-state=reconnecting]").wait_for()
+    assert re.search(r"Connection lost\. Trying (again in \d+ s|now)…", alice.inner_text("#banner"))
+    say(alice, "while away")
+    say(alice, "and more")
+    assert alice.locator("#feed .wire-pending").count() == 2
+    assert alice.get_attribute("#wire-end", "data-tone") != "good"
+    server.start()
+    publish(server, {"text": "from a device"})
+    record(alice, "and more").wait_for()
+    live(alice)
+    live(bob)
+    record(bob, "and more").wait_for()
+    for page in (alice, bob):
+        assert sorted(texts(page)) == ["and more", "before", "from a device", "while away"]
+        assert texts(page).index("while away") < texts(page).index("and more")
+        assert offsets(page) == [1, 2, 3, 4]
+    assert alice.get_attribute("#wire-end", "data-tone") == "good"
+
+
+def test_what_waits_survives_a_reload_and_is_sent_once(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice")
+    page.context.set_offline(True)
+    page.locator("#indicator[data-state=offline]").wait_for()
+    assert "You are offline. Showing data up to" in page.inner_text("#banner")
+    say(page, "written in a tunnel")
+    page.locator("#feed .wire-pending").wait_for()
+    page.context.set_offline(False)
+    page.reload()
+    record(page, "written in a tunnel").wait_for()
+    live(page)
+    assert texts(page) == ["written in a tunnel"]
+    page.reload()
+    live(page)
+    assert texts(page) == ["written in a tunnel"]
+
+
+def test_an_answer_that_was_lost_does_not_double_what_was_stored(people: People, server: RunningServer) -> None:
+    """The server has stored the record, but the connection ends before its reply: the page asks again with the same key."""
+    context = people.context(server, "alice")
+    swallow = {"on": True}
+
+    def between(route: WebSocketRoute) -> None:
+        upstream = route.connect_to_server()
+
+        def from_server(message: str | bytes) -> None:
+            if swallow["on"] and '"offset":1' in str(message) and '"rpc"' in str(message):
+                swallow["on"] = False
+                route.close(code=3001, reason="shutdown")
+                upstream.close()
+            else:
+                route.send(message)
+
+        upstream.on_message(from_server)
+
+    context.route_web_socket(re.compile("/connection/websocket"), between)
+    page = context.new_page()
+    page.goto(f"{server.url}/s/lobby/")
+    live(page)
+    say(page, "once")
+    page.locator("#feed .wire-pending").wait_for(state="detached")
+    live(page)
+    assert not swallow["on"]
+    assert texts(page) == ["once"]
+    assert offsets(page) == [1]
+
+
+def test_a_refused_record_says_why_and_can_be_deleted(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice")
+    say(page, "x" * 140_000)
+    failed = page.locator("#feed .wire-failed")
+    failed.wait_for()
+    assert "Payload too large" in failed.locator(".wire-note").inner_text()
+    say(page, "small")
+    record(page, "small").wait_for()
+    failed.locator("text=Delete").click()
+    failed.wait_for(state="detached")
+    assert texts(page) == ["small"]
+
+
+def test_who_is_signed_out_elsewhere_is_told_and_not_retried(people: People, server: RunningServer) -> None:
+    context = people.context(server, "alice")
+    connections: list[WebSocketRoute] = []
+
+    def between(route: WebSocketRoute) -> None:
+        connections.append(route)
+        route.connect_to_server()
+
+    context.route_web_socket(re.compile("/connection/websocket"), between)
+    page = context.new_page()
+    page.goto(f"{server.url}/s/lobby/")
+    live(page)
+    # Still the same person: an own password change closes the socket, and nothing else.
+    connections[-1].close(code=4501, reason="signed out")
+    poll(page, lambda: len(connections) == 2, "it connects again")
+    live(page)
+    page.reload()
+    live(page)
+    count = len(connections)
+    context.clear_cookies()
+    connections[-1].close(code=4501, reason="signed out")
+    page.locator("#notice:has-text('You were signed out')").wait_for()
+    assert page.get_attribute("#notice a", "href") == "/accounts/login/?next=%2Fs%2Flobby%2F"
+    assert page.inner_text("#indicator").split("\n")[0] == "Not connected"
+    assert len(connections) == count
+
+
+def test_a_stream_that_is_gone_is_told_plainly(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice")
+    server.kill()
+    code = "from realtime.models import Stream; Stream.objects.filter(name='lobby').delete()"
+    assert server.manage("shell", "-c", code).returncode == 0
+    server.start()
+    page.locator("#notice:has-text('This stream is not there')").wait_for()
+
+
+def test_another_epoch_starts_the_feed_again(people: People, server: RunningServer) -> None:
+    fill(server, 3)
+    page = people.open(server, "alice")
+    server.kill()
+    code = """
+from realtime.models import Record, Stream
+Record.objects.filter(offset__gt=1).delete()
+Stream.objects.filter(name="lobby").update(epoch="restored", head=1)
+"""
+    assert server.manage("shell", "-c", code).returncode == 0
+    server.start()
+    poll(page, lambda: offsets(page) == [1], "what is lost is gone")
+    live(page)
+    assert page.inner_text("#position-epoch") == "restored"
+    publish(server, {"text": "after"})
+    record(page, "after").wait_for()
+    assert offsets(page) == [1, 2]
+
+
+# Pause, keys, theme
+
+
+def test_pause_stops_the_feed_and_resume_brings_everything(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice")
+    page.keyboard.press(".")
+    page.locator("#indicator[data-state=paused]").wait_for()
+    publish(server, {"text": "meanwhile"}, times=4)
+    page.locator("#banner:has-text('4 new')").wait_for()
+    assert texts(page) == []
+    page.click("#banner >> text=Resume")
+    poll(page, lambda: offsets(page) == [1, 2, 3, 4], "all are there")
+    live(page)
+
+
+def test_a_long_pause_leaves_a_gap_that_can_be_loaded(people: People, server: RunningServer) -> None:
+    fill(server, 2)
+    page = people.open(server, "alice")
+    page.click("#pause")
+    code = """
+from realtime.journal import Item, append_now
+append_now([Item("lobby", '{"text":"%d"}' % number) for number in range(400)])
+"""
+    assert server.manage("shell", "-c", code).returncode == 0
+    page.locator("#banner:has-text('400 new')").wait_for()
+    page.click("#pause")
+    gap = page.locator("#feed .wire-gap")
+    gap.wait_for()
+    assert gap.inner_text().startswith("— 350 records not loaded.")
+    gap.locator("button").click()
+    page.locator("#feed .wire-gap:has-text('50 records')").wait_for()
+    page.locator("#feed .wire-gap button").click()
+    poll(page, lambda: offsets(page) == list(range(1, 403)), "the gap is closed")
+
+
+def test_the_keyboard_finds_a_stream_and_lists_its_keys(people: People, server: RunningServer) -> None:
+    assert server.manage("streams", "create", "iot:greenhouse", "--kind", "chart").returncode == 0
+    page = people.open(server, "alice")
+    page.keyboard.press("?")
+    page.locator("dialog[open]:has-text('Keyboard shortcuts')").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("green")
+    page.locator("#switcher-list [aria-selected=true]:has-text('iot:greenhouse')").wait_for()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/s/iot:greenhouse/")
+
+
+def test_a_theme_is_kept_and_applied_before_the_page_is_drawn(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice", color_scheme="light")
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(background) == "rgb(250, 250, 248)"
+    page.click("#user-menu summary")
+    page.click("[data-theme-choice=dark]")
+    assert page.evaluate(background) == "rgb(19, 20, 18)"
+    page.reload(wait_until="commit")
+    wait(page, f"document.body && {background} === 'rgb(19, 20, 18)'")
+    live(page)
+    page.click("#user-menu summary")
+    page.click("[data-theme-choice=auto]")
+    assert page.evaluate(background) == "rgb(250, 250, 248)"
+
+
+# The other views
+
+
+def test_the_chart_moves(people: People, make_server: Fleet) -> None:
+    server = make_server.new(options=["--demo"])
+    server.start()
+    page = people.open(server, "alice", path="/")
+    page.locator(".row[data-stream^='host:'] .row-last:has-text('CPU')").wait_for()
+    page.click(".row[data-stream^='host:'] a")
+    live(page)
+    titles = page.locator(".chart-title")
+    page.locator(".chart-title:has-text('Memory')").wait_for()
+    assert titles.all_inner_texts()[:3] == ["CPU", "Memory", "Network"]
+    picture = "document.querySelector('.chart-plot canvas').toDataURL()"
+    first, where = page.evaluate(picture), page.inner_text("#chart-where")
+    wait(page, f"document.querySelector('#chart-where').textContent !== {json.dumps(where)}")
+    wait(page, f"{picture} !== {json.dumps(first)}")
+    page.keyboard.press("t")
+    assert page.locator("#table thead th").all_inner_texts()[:2] == ["Time", "cpu"]
+    newest = page.inner_text("#table tbody tr:first-child td:first-child")
+    wait(page, f"document.querySelector('#table tbody td').textContent !== {json.dumps(newest)}")
+
+
+def test_a_chart_starts_with_what_came_before(people: People, server: RunningServer) -> None:
+    assert server.manage("streams", "create", "iot:pi", "--kind", "chart").returncode == 0
+    code = """
+import time
+from realtime.journal import Item, append_now
+from realtime.models import Record
+append_now([Item("iot:pi", '{"t":%d}' % number) for number in range(1, 801)])
+now = int(time.time() * 1000)
+records = list(Record.objects.filter(stream__name="iot:pi"))
+for record in records:
+    record.received = now - (800 - record.offset) * 1000
+Record.objects.bulk_update(records, ["received"], batch_size=100)
+"""
+    assert server.manage("shell", "-c", code).returncode == 0
+    page = people.open(server, "alice", "/s/iot:pi/")
+    page.click("[data-minutes='15']")
+    page.click("#table-toggle")
+    page.locator("#table tbody tr").first.wait_for()
+    assert page.locator("#table tbody tr:first-child td").all_inner_texts()[1] == "800"
+    publish(server, {"t": 1234}, "iot:pi")
+    page.locator("#table tbody tr:first-child td:has-text('1 234')").wait_for()
+
+
+def test_raw_shows_what_comes_newest_first(people: People, server: RunningServer) -> None:
+    publish(server, {"v": 1})
+    page = people.open(server, "alice", "/s/lobby/?view=raw")
+    publish(server, {"v": [1, None, "<b>"]})
+    page.locator("#o2").wait_for()
+    assert page.locator("#raw > li").evaluate_all("rows => rows.map(row => row.id)") == ["o2", "o1"]
+    assert json.loads(page.inner_text("#o2 .raw-json")) == {"v": [1, None, "<b>"]}
+    assert "device" in page.inner_text("#o2 .raw-head")
+
+
+def test_the_list_of_streams_is_live(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice", "/")
+    bob = people.open(server, "bob")
+    say(bob, "look here")
+    row = page.locator(".row[data-stream=lobby]")
+    row.locator(".row-last:has-text('bob look here')").wait_for()
+    assert row.locator(".badge").inner_text() == "1"
+    assert row.locator(".row-here").inner_text() == "1 here"
+    assert server.manage("streams", "create", "brand:new", "--kind", "chart").returncode == 0
+    page.locator(".row[data-stream='brand:new']:has-text('no records yet')").wait_for()
+
+
+def test_without_javascript_one_reads_and_writes(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice", java_script_enabled=False)
+    page.fill("textarea", "by form")
+    page.click("#composer button")
+    assert page.inner_text("#feed .wire-text") == "by form"
+    fill(server, 60)
+    page.reload()
+    page.click("text=Older records")
+    assert "by form" in page.inner_text("#feed")
+
+
+@pytest.mark.parametrize("path", ["/", "/s/lobby/", "/s/lobby/?view=chart", "/s/lobby/?view=raw", "/styleguide/", "/s/nothing/"])
+def test_no_page_offends_the_content_security_policy(people: People, server: RunningServer, path: str) -> None:
+    publish(server, {"text": "<img src=x onerror=alert(1)>", "v": 1})
+    page = people.open(server, "operator", path)
+    page.wait_for_load_state("load")
+    assert page.evaluate("document.styleSheets.length") > 10
+
+
+@pytest.mark.parametrize("path", ["/", "/s/lobby/", "/s/lobby/?view=chart", "/s/lobby/?view=raw", "/styleguide/", "/accounts/login/"])
+def test_no_page_is_wider_than_a_phone(people: People, server: RunningServer, path: str) -> None:
+    publish(server, {"text": "w" * 300, "a_field_with_a_long_name": 1})
+    page = people.open(server, "" if "login" in path else "operator", path, viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_first_paint_is_quick(people: People, server: RunningServer) -> None:
+    fill(server, 100)
+    page = people.open(server, "alice")
+    times = [took(page, f"{server.url}/s/lobby/") for _ in range(5)]
+    assert min(times) <= 150, times
+
+
+def took(page: Page, url: str) -> float:
+    """Milliseconds until the first byte of a page."""
+    page.goto(url)
+    milliseconds: float = page.evaluate("(([t]) => t.responseStart - t.requestStart)(performance.getEntriesByType('navigation'))")
+    return milliseconds
