@@ -73,7 +73,7 @@ def live(page: Page) -> None:
 
 
 def wait(page: Page, condition: str) -> None:
-    """Waits until the JavaScript expression `condition` is true in the page. (Playwright's own way evaluates text, which the pages forbid.)"""
+    """Waits until the JavaScript expression `condition` is true in the page. Playwright's own way evaluates text, which pages forbid."""
     poll(page, lambda: bool(page.evaluate(condition)), condition)
 
 
