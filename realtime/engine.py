@@ -19,8 +19,8 @@ from . import hints
 from .conf import limit
 from .cursor import Subscriber
 from .errors import SHUTDOWN, Close
+from .group_commit import Journal
 from .hub import Hub
-from .journal import Journal
 from .lock import AlreadyServing, ServeLock
 from .outbox import Limits
 from .presence import PresenceBook

@@ -1,22 +1,15 @@
 """The one door for writes.
 
 `append_batch` is pure and synchronous: one short transaction on a connection of the caller's. Sockets and HTTP reach it through the
-group-commit loop of `Journal`; admin and commands through `append_now`.
-
-Group commit has no timer in it: whatever came in while one transaction ran goes into the next. So a lone publish waits for nothing, and
-a flood shares one fsync.
+loop of `group_commit.py`; admin and commands through `append_now`.
 """
 
-import asyncio
 import hashlib
 import json
-import logging
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -31,18 +24,14 @@ from .errors import (
     PayloadTooLarge,
     StorageFull,
     StreamArchived,
-    TooManyRequests,
     UnknownStream,
     WirelogError,
 )
 from .models import Audience, Record, Stream
 from .protocol import Publication
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
 MAX_KEY = 200
+MAX_TAGS = 32
 
 
 @dataclass(slots=True)
@@ -160,8 +149,12 @@ class _Batch:
         if len(item.data) * 4 > largest and (size := len(item.data.encode())) > largest:
             raise PayloadTooLarge(stream.name, size, largest)
         for name, text in (("idempotency_key", item.idempotency_key), ("key", item.key)):
-            if len(text) > MAX_KEY or not text.isprintable():
-                raise BadRequest(name, f"must be at most {MAX_KEY} printable characters")
+            check_text(name, text, MAX_KEY)
+        for name, text in (item.tags or {}).items():
+            check_text("tags", name, MAX_KEY)
+            check_text(f"tags.{name}", text, MAX_KEY)
+        if len(item.tags or {}) > MAX_TAGS:
+            raise BadRequest("tags", f"must be at most {MAX_TAGS}")
 
     def _repeat(self, item: Item, stream: Stream) -> Appended | None:
         """The record that bears this key already, if any."""
@@ -200,6 +193,11 @@ class _Batch:
             # One prepared statement: bulk_create(1000) would be 13 statements on SQLite, at ten times the cost per row.
             cursor.executemany(_INSERT, self.rows)
             cursor.executemany(_MOVE_HEAD, heads)
+
+
+def check_text(name: str, text: str, longest: int) -> None:
+    if len(text) > longest or not text.isprintable():
+        raise BadRequest(name, f"must be at most {longest} printable characters")
 
 
 def digest_of(data: str) -> bytes:
@@ -251,158 +249,3 @@ def hint_of(outcomes: Iterable[Outcome]) -> hints.Hint:
             run.records.append(outcome.publication)
             run.head = outcome.offset
     return hints.Hint(runs=list(runs.values()))
-
-
-# The group-commit loop
-
-
-@dataclass(slots=True)
-class _Request:
-    item: Item
-    done: Callable[[Outcome], None]
-
-
-@dataclass(slots=True)
-class _Job:
-    """Anything else that writes: it runs between two batches, on the same connection."""
-
-    run: Callable[[], Any]
-    future: "asyncio.Future[Any]"
-
-
-class Journal:
-    """The write thread of one process. Its methods are called on the event loop."""
-
-    def __init__(self, announce: Callable[[bytes], None], on_fatal: Callable[[], None]) -> None:
-        self.announce = announce
-        self.on_fatal = on_fatal
-        # Publishes that wait for their commit; bounded by JOURNAL_QUEUE.
-        self.waiting = 0
-        self.records = 0
-        self.batches = 0
-        self._limit = limit("JOURNAL_QUEUE")
-        self._queue: SimpleQueue[_Request | _Job | None] = SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._thread = threading.Thread(target=self._run, name="wirelog-journal", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Commit what is queued, then end the thread."""
-        self._queue.put(None)
-        self._thread.join()
-
-    def submit(self, item: Item, done: Callable[[Outcome], None]) -> None:
-        """Queue `item`; `done` is called on the loop with its outcome, after the commit. Raises TooManyRequests when the queue is full."""
-        if self.waiting >= self._limit:
-            raise TooManyRequests("the journal is full")
-        self.waiting += 1
-        self._idle.clear()
-        self._queue.put(_Request(item, done))
-
-    async def append(self, item: Item) -> Appended:
-        """Append `item` and wait for its commit. Raises WirelogError."""
-        future: asyncio.Future[Outcome] = self._loop.create_future()
-        self.submit(item, lambda outcome: None if future.done() else future.set_result(outcome))
-        outcome = await future
-        if isinstance(outcome, WirelogError):
-            raise outcome
-        return outcome
-
-    async def run(self, job: Callable[[], T]) -> T:
-        """Run `job` in the write thread, between two batches."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Job(job, future))
-        return await future
-
-    async def flush(self) -> None:
-        """Wait until nothing waits for its commit."""
-        await self._idle.wait()
-
-    # In the thread
-
-    def _run(self) -> None:
-        entry = self._queue.get()
-        while entry is not None:
-            if isinstance(entry, _Job):
-                self._run_job(entry)
-                entry = self._queue.get()
-            else:
-                entry = self._commit(entry)
-        connections["default"].close()
-
-    def _commit(self, first: _Request) -> _Request | _Job | None:
-        """Commit `first` and all that waits behind it; returns the next entry."""
-        requests, following = self._gather(first)
-        items = [request.item for request in requests]
-        try:
-            outcomes = append_batch(connections["default"], items)
-        except DatabaseError as error:
-            outcomes = self._failed(error, len(items))
-        except Exception:
-            # The edge of the thread: an error of ours fails its batch, not the journal.
-            logger.exception("The journal could not append a batch of %d records.", len(items))
-            outcomes = [InternalError() for _ in items]
-        hint = hint_of(outcomes)
-        blob = hints.encode(hint) if hint.runs else b""
-        self._loop.call_soon_threadsafe(self._complete, requests, outcomes, blob)
-        return following if following is not _NOTHING else self._queue.get()
-
-    def _gather(self, first: _Request) -> tuple[list[_Request], Any]:
-        requests = [first]
-        size, records = len(first.item.data), limit("BATCH_RECORDS")
-        while len(requests) < records and size < limit("BATCH_BYTES"):
-            try:
-                entry = self._queue.get_nowait()
-            except Empty:
-                break
-            if not isinstance(entry, _Request):
-                return requests, entry
-            requests.append(entry)
-            size += len(entry.item.data)
-        return requests, _NOTHING
-
-    def _failed(self, error: DatabaseError, count: int) -> list[Outcome]:
-        logger.error("The journal could not commit a batch of %d records: %s", count, error)
-        connections["default"].close()
-        if is_fatal(error):
-            self._loop.call_soon_threadsafe(self.on_fatal)
-        return [explain(error) for _ in range(count)]
-
-    def _run_job(self, job: _Job) -> None:
-        try:
-            result = job.run()
-        except Exception as error:  # noqa: BLE001
-            # The edge of the thread: the caller gets the error.
-            self._loop.call_soon_threadsafe(_settle, job.future, None, error)
-        else:
-            self._loop.call_soon_threadsafe(_settle, job.future, result, None)
-
-    # On the loop
-
-    def _complete(self, requests: list[_Request], outcomes: list[Outcome], blob: bytes) -> None:
-        """First the replies, then the hint: nobody waits for a broadcast."""
-        for request, outcome in zip(requests, outcomes, strict=True):
-            request.done(outcome)
-        self.waiting -= len(requests)
-        self.records += len(requests)
-        self.batches += 1
-        if self.waiting == 0:
-            self._idle.set()
-        if blob:
-            self.announce(blob)
-
-
-_NOTHING = object()
-
-
-def _settle(future: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(result)

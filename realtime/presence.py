@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from . import hints, protocol
 from .conf import limit
-from .journal import Journal
+from .group_commit import Journal
 from .models import Connection, Presence, ServerProcess, Stream
 from .protocol import ClientInfo
 from .reads import Reads

@@ -5,7 +5,7 @@ sender wrote; they are checked once, by `payload`, and never encoded again, so `
 """
 
 import re
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -18,7 +18,8 @@ PING = "{}"
 PONGS = frozenset({"{}", b"{}", "{}\n", b"{}\n"})
 MAX_DEPTH = 64
 MAX_ID = 2**32 - 1
-MAX_OFFSET = 2**63 - 1
+# What a database column holds; a larger number makes no sense anywhere.
+Offset = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 # Subscribe flag: answer error 112 instead of `recovered: false`.
 REJECT_UNRECOVERED = 2
 
@@ -37,7 +38,7 @@ class SubscribeRequest(msgspec.Struct):
     channel: str = ""
     recover: bool = False
     epoch: str = ""
-    offset: int = 0
+    offset: Offset = 0
     join_leave: bool = False
     flag: int = 0
     delta: str = ""
@@ -57,7 +58,7 @@ class PublishRequest(msgspec.Struct):
 
 
 class Position(msgspec.Struct):
-    offset: int = 0
+    offset: Offset = 0
     epoch: str = ""
 
 

@@ -1,4 +1,4 @@
-"""The methods of the `rpc` command, but for `publish`, which the session pipelines."""
+"""The methods of the `rpc` command. Of `publish` only the parameters are here: the session pipelines it."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -12,10 +12,11 @@ from . import access
 from .access import Identity
 from .engine import Engine
 from .errors import BadRequest, NotPermitted, UnknownMethod
+from .journal import Item
 from .models import ReadMarker, Record, Stream
 from .names import display_names
 from .presence import people_by_stream
-from .protocol import decode_params
+from .protocol import NOTHING, Offset, decode_params, payload
 
 Method = Callable[[Engine, Identity, msgspec.Raw], Coroutine[Any, Any, Any]]
 
@@ -30,6 +31,27 @@ async def call(engine: Engine, identity: Identity, method: str, params: msgspec.
     if method not in METHODS:
         raise UnknownMethod(method)
     return msgspec.json.encode(await METHODS[method](engine, identity, params))
+
+
+# publish
+
+
+class PublishParams(msgspec.Struct):
+    stream: str
+    data: msgspec.Raw = NOTHING
+    idempotency_key: str = ""
+    key: str = ""
+    removed: bool = False
+    tags: dict[str, str] | None = None
+    device_time: Offset | None = None
+    expect_offset: Offset | None = None
+
+
+def publish_item(raw: msgspec.Raw) -> Item:
+    """What `rpc publish` asks to append. Raises BadRequest."""
+    params = decode_params(raw, PublishParams)
+    fields = {field: getattr(params, field) for field in ("idempotency_key", "key", "removed", "tags", "device_time", "expect_offset")}
+    return Item(params.stream, payload(params.data), **fields)
 
 
 # mark_read

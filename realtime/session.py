@@ -260,18 +260,7 @@ class Session:
         if request.method != "publish":
             data = await rpc.call(self.engine, self._who, request.method, request.data)
             return protocol.RpcResult(msgspec.Raw(data))
-        params = protocol.decode_params(request.data, PublishParams)
-        item = Item(
-            stream=params.stream,
-            data=protocol.payload(params.data),
-            idempotency_key=params.idempotency_key,
-            key=params.key,
-            removed=params.removed,
-            tags=params.tags,
-            device_time=params.device_time,
-            expect_offset=params.expect_offset,
-        )
-        await self._append(item, partial(self._rpc_published, number))
+        await self._append(rpc.publish_item(request.data), partial(self._rpc_published, number))
         return None
 
     async def _append(self, item: Item, done: Callable[[Outcome], None]) -> None:
@@ -393,16 +382,3 @@ class Session:
 
     async def gone(self) -> None:
         await self._gone.wait()
-
-
-class PublishParams(msgspec.Struct):
-    """The parameters of `rpc publish`."""
-
-    stream: str
-    data: msgspec.Raw = protocol.NOTHING
-    idempotency_key: str = ""
-    key: str = ""
-    removed: bool = False
-    tags: dict[str, str] | None = None
-    device_time: int | None = None
-    expect_offset: int | None = None

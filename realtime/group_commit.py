@@ -1,0 +1,176 @@
+"""The write thread of one process.
+
+Group commit has no timer in it: whatever came in while one transaction ran goes into the next. So a lone publish waits for nothing, and
+a flood shares one fsync.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, connections
+
+from . import hints
+from .conf import limit
+from .errors import InternalError, TooManyRequests, WirelogError
+from .journal import Appended, Item, Outcome, append_batch, explain, hint_of, is_fatal
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Request:
+    item: Item
+    done: Callable[[Outcome], None]
+
+
+@dataclass(slots=True)
+class _Job:
+    """Anything else that writes: it runs between two batches, on the same connection."""
+
+    run: Callable[[], Any]
+    future: "asyncio.Future[Any]"
+
+
+class Journal:
+    """The write thread of one process. Its methods are called on the event loop."""
+
+    def __init__(self, announce: Callable[[bytes], None], on_fatal: Callable[[], None]) -> None:
+        self.announce = announce
+        self.on_fatal = on_fatal
+        # Publishes that wait for their commit; bounded by JOURNAL_QUEUE.
+        self.waiting = 0
+        self.records = 0
+        self.batches = 0
+        self._limit = limit("JOURNAL_QUEUE")
+        self._queue: SimpleQueue[_Request | _Job | None] = SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._thread = threading.Thread(target=self._run, name="wirelog-journal", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit what is queued, then end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def submit(self, item: Item, done: Callable[[Outcome], None]) -> None:
+        """Queue `item`; `done` is called on the loop with its outcome, after the commit. Raises TooManyRequests when the queue is full."""
+        if self.waiting >= self._limit:
+            raise TooManyRequests("the journal is full")
+        self.waiting += 1
+        self._idle.clear()
+        self._queue.put(_Request(item, done))
+
+    async def append(self, item: Item) -> Appended:
+        """Append `item` and wait for its commit. Raises WirelogError."""
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self.submit(item, lambda outcome: None if future.done() else future.set_result(outcome))
+        outcome = await future
+        if isinstance(outcome, WirelogError):
+            raise outcome
+        return outcome
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """Run `job` in the write thread, between two batches."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Job(job, future))
+        return await future
+
+    async def flush(self) -> None:
+        """Wait until nothing waits for its commit."""
+        await self._idle.wait()
+
+    # In the thread
+
+    def _run(self) -> None:
+        entry = self._queue.get()
+        while entry is not None:
+            if isinstance(entry, _Job):
+                self._run_job(entry)
+                entry = self._queue.get()
+            else:
+                entry = self._commit(entry)
+        connections["default"].close()
+
+    def _commit(self, first: _Request) -> _Request | _Job | None:
+        """Commit `first` and all that waits behind it; returns the next entry."""
+        requests, following = self._gather(first)
+        items = [request.item for request in requests]
+        try:
+            outcomes = append_batch(connections["default"], items)
+        except DatabaseError as error:
+            outcomes = self._failed(error, len(items))
+        except Exception:
+            # The edge of the thread: an error of ours fails its batch, not the journal.
+            logger.exception("The journal could not append a batch of %d records.", len(items))
+            outcomes = [InternalError() for _ in items]
+        hint = hint_of(outcomes)
+        blob = hints.encode(hint) if hint.runs else b""
+        self._loop.call_soon_threadsafe(self._complete, requests, outcomes, blob)
+        return following if following is not _NOTHING else self._queue.get()
+
+    def _gather(self, first: _Request) -> tuple[list[_Request], Any]:
+        requests = [first]
+        size, records = len(first.item.data), limit("BATCH_RECORDS")
+        while len(requests) < records and size < limit("BATCH_BYTES"):
+            try:
+                entry = self._queue.get_nowait()
+            except Empty:
+                break
+            if not isinstance(entry, _Request):
+                return requests, entry
+            requests.append(entry)
+            size += len(entry.item.data)
+        return requests, _NOTHING
+
+    def _failed(self, error: DatabaseError, count: int) -> list[Outcome]:
+        logger.error("The journal could not commit a batch of %d records: %s", count, error)
+        connections["default"].close()
+        if is_fatal(error):
+            self._loop.call_soon_threadsafe(self.on_fatal)
+        return [explain(error) for _ in range(count)]
+
+    def _run_job(self, job: _Job) -> None:
+        try:
+            result = job.run()
+        except Exception as error:  # noqa: BLE001
+            # The edge of the thread: the caller gets the error.
+            self._loop.call_soon_threadsafe(_settle, job.future, None, error)
+        else:
+            self._loop.call_soon_threadsafe(_settle, job.future, result, None)
+
+    # On the loop
+
+    def _complete(self, requests: list[_Request], outcomes: list[Outcome], blob: bytes) -> None:
+        """First the replies, then the hint: nobody waits for a broadcast."""
+        for request, outcome in zip(requests, outcomes, strict=True):
+            request.done(outcome)
+        self.waiting -= len(requests)
+        self.records += len(requests)
+        self.batches += 1
+        if self.waiting == 0:
+            self._idle.set()
+        if blob:
+            self.announce(blob)
+
+
+_NOTHING = object()
+
+
+def _settle(future: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
