@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import Unsubscribe
-from .outbox import Outbox
+from .outbox import Batch, Outbox
 from .protocol import Publication
 from .ring import Ring
 
 if TYPE_CHECKING:
     from .pump import Pump
+
+
+# A page is 256 KiB at most, mostly far less.
+MAX_PAGES = 8
 
 
 class Subscriber(Protocol):
@@ -69,6 +73,8 @@ class Feed:
     channel: str
     # The newest offset heard of, by hint or tick; what is over `last` must be fetched.
     known: int
+    # Pages of the database before the ring that readers asked for last, by the position before them.
+    pages: dict[int, Batch] = field(default_factory=dict)
     live: set[Subscription] = field(default_factory=set)
     lagging: set[Subscription] = field(default_factory=set)
     # Records from hints that came too early, by offset.
@@ -77,6 +83,12 @@ class Feed:
     gap_timer: asyncio.TimerHandle | None = None
     # Monotonic time of the last delivery: the idlest ring is forgotten first.
     used: float = 0.0
+
+    def keep_page(self, position: int, batch: Batch) -> None:
+        """Keep the newest few: those who lag together ask for the same page within moments."""
+        self.pages[position] = batch
+        while len(self.pages) > MAX_PAGES:
+            del self.pages[next(iter(self.pages))]
 
     @property
     def empty(self) -> bool:

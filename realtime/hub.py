@@ -28,6 +28,7 @@ GAP_SECONDS = 0.02
 MAX_EARLY = 1_048_576
 # A client subscribes again at once after 2500, so the same one is not sent twice within this.
 RESET_SECONDS = 5.0
+PAGE_STEP = 250
 # Who opened a feed may be gone before it subscribes.
 UNUSED_SECONDS = 10.0
 
@@ -43,7 +44,7 @@ class Hub:
         self.fills = 0
         self._loop = asyncio.get_running_loop()
         self._opening: Flights[Feed] = Flights()
-        self._pages: Flights[Batch | None] = Flights()
+        self._reading: Flights[Batch | None] = Flights()
         self._rings_size = 0
         self._max_rings = limit("RING_BYTES")
         self._frame = limit("FRAME_BYTES")
@@ -255,21 +256,25 @@ class Hub:
 
     async def read_page(self, feed: Feed, position: int) -> Batch | None:
         """One page after `position`, from the ring or else the database; None when its first record is gone."""
-        batch = feed.ring.page(position)
+        batch = feed.ring.page(position) or feed.pages.get(position)
         if batch is not None:
             return batch
         # Identical reads in flight are one read, and one encoding: after a restart everybody asks for the same.
-        return await self._pages.join((feed, position), lambda: self._read_page(feed, position))
+        return await self._reading.join((feed, position), lambda: self._read_page(feed, position))
 
     async def _read_page(self, feed: Feed, position: int) -> Batch | None:
-        page = await self.reads.page(feed.stream_id, position, feed.last)
+        # Pages end at common offsets, so that readers who lag by different amounts soon ask for the same ones.
+        upto = min(feed.last, feed.ring.first - 1, (position // PAGE_STEP + 1) * PAGE_STEP)
+        page = await self.reads.page(feed.stream_id, position, upto)
         if not page or page[0].offset != position + 1:
             return None
         batch = Batch(encode(feed, page))
-        # A page that meets the ring is kept there for those who come after it.
         if page[-1].offset == feed.ring.first - 1 and self._rings_size + batch.size <= self._max_rings:
+            # A page that meets the ring is kept there for those who come after it.
             feed.ring.prepend(batch)
             self._count_ring(feed, batch.size)
+        else:
+            feed.keep_page(position, batch)
         return batch
 
     # Ends

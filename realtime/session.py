@@ -358,6 +358,8 @@ class Session:
         if self.closing is None:
             self.closing = close
             self._closed_at = self.engine.loop.time()
+            # What is queued still goes; what is not, the client asks for when it is back.
+            self.pump.stop()
             self._wake()
 
     def fail(self) -> None:
