@@ -173,7 +173,7 @@ def _table(page: list[Publication]) -> dict[str, Any]:
 
 
 def _cells(data: dict[str, Any], fields: Iterable[str]) -> list[str]:
-    return [words.number(data[name]) if words.is_number(data.get(name)) else "" for name in fields]
+    return [words.exact(data[name]) if words.is_number(data.get(name)) else "" for name in fields]
 
 
 def _raw_row(record: Publication, names: dict[str, str]) -> dict[str, Any]:

@@ -63,6 +63,11 @@ def number(value: float) -> str:
     return grouped(f"{value:.{places}f}")
 
 
+def exact(value: float) -> str:
+    """As it was sent, for tables."""
+    return grouped(f"{value:.10g}")
+
+
 def grouped(value: int | str) -> str:
     """1204 as 1 204."""
     whole, point, rest = str(value).partition(".")

@@ -18,6 +18,11 @@ def test_a_number_has_three_digits_that_count(value: float, text: str) -> None:
     assert words.number(value) == text
 
 
+@pytest.mark.parametrize("value, text", CASES["exact"])
+def test_a_table_is_exact(value: float, text: str) -> None:
+    assert words.exact(value) == text
+
+
 @pytest.mark.parametrize("value, text", CASES["grouped"])
 def test_digits_stand_in_groups_of_three(value: int | str, text: str) -> None:
     assert words.grouped(value) == text

@@ -174,9 +174,10 @@ function extremes(values) {
 export function scale(low, high, { least = 0, most = Infinity } = {}) {
   const reach = Math.max(Math.abs(low ?? 0), Math.abs(high ?? 0), least);
   if (!Number.isFinite(reach) || reach === 0) return { low: 0, high: 1, step: 0.5 };
+  if (low >= 0 && reach <= most && reach > most / 2) return { low: 0, high: most, step: most / STEPS };
   const step = niceStep((reach * AIR) / STEPS);
   const wanted = Math.max(high ?? 0, least);
-  const top = wanted > 0 ? Math.min(Math.ceil((wanted * AIR) / step) * step, wanted <= most ? most : Infinity) : 0;
+  const top = wanted > 0 ? Math.ceil((wanted * AIR) / step) * step : 0;
   const bottom = low < 0 ? -Math.ceil((-low * AIR) / step) * step : 0;
   return { low: bottom, high: top, step };
 }

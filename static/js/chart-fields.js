@@ -8,7 +8,7 @@ const MAX_PANELS = 12;
 const KNOWN = [
   { title: "CPU", unit: "%", least: 9, most: 100, fields: ["cpu"] },
   { title: "Memory", unit: "GiB", fields: ["memory"] },
-  { title: "Network", unit: "MB/s", fields: ["net_in", "net_out"], labels: ["in", "out"], least: 0.09 },
+  { title: "Network", unit: "MB/s", fields: ["net_in", "net_out"], labels: ["in", "out"], least: 0.19 },
   { title: "Disk writes", unit: "/s", fields: ["disk_writes"], least: 9 },
   { title: "Disk", unit: "MB/s", fields: ["disk_read", "disk_write"], labels: ["read", "write"], least: 0.9 },
   { title: "Load", unit: "", fields: ["load"], least: 0.9 },

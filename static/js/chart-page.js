@@ -12,7 +12,7 @@ const records = json("records", []).map((publication) => recordOf(publication));
 
 const live = new Live(page, {
   record: (record) => chart.add(record),
-  restart: () => chart.restart(),
+  restart: (position) => chart.restart(position),
   subscribed: () => chart.seed(),
 });
 const chart = new Chart(page, records, live.subscription);

@@ -15,11 +15,13 @@ const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFracti
 export class ChartPanel {
   #plot;
   #gaps = [];
+  #latest = "–";
   #scale = { low: 0, high: 1, step: 0.5 };
   #colours;
   #legend = [];
 
-  constructor(panel, sync) {
+  // onTime(seconds): where the cursor is; nothing is said when it has left.
+  constructor(panel, sync, onTime) {
     this.panel = panel;
     this.element = clone("panel");
     this.#colours = this.element.querySelector(".chart-colours");
@@ -27,6 +29,7 @@ export class ChartPanel {
     setText(this.element.querySelector(".chart-unit"), panel.unit);
     if (panel.fields.length > 1) this.#addLegend();
     this.sync = sync;
+    this.onTime = onTime;
   }
 
   // Once the element is in the page, and again when the colours change.
@@ -49,7 +52,8 @@ export class ChartPanel {
     this.#gaps = gapsOf(raw[0], now, buffer.interval);
     const { columns, seconds: point } = decimate(withHoles(raw, this.#gaps), Math.max(100, this.#plot.width));
     const value = buffer.latest(fields[0]);
-    setText(this.element.querySelector(".chart-number"), value === null ? "–" : number(value));
+    this.#latest = value === null ? "–" : number(value);
+    this.#showValue(this.#plot.cursor.idx ?? null);
     const plot = this.element.querySelector(".chart-plot");
     plot.ariaLabel = `${title}, last ${seconds / 60} min, now ${value === null ? "unknown" : number(value)} ${unit}. Press t for a table.`;
     this.#plot.batch(() => {
@@ -57,6 +61,15 @@ export class ChartPanel {
       this.#plot.setScale("x", { min: now - seconds, max: now });
     });
     return point;
+  }
+
+  // The newest value, or those under the cursor.
+  #showValue(index) {
+    const there = index === null ? [] : this.#plot.data.slice(1).map((values) => values[index]);
+    const found = there.filter((value) => value !== null && value !== undefined);
+    setText(this.element.querySelector(".chart-number"), found.length === 0 ? this.#latest : found.map(number).join(" · "));
+    this.element.classList.toggle("chart-then", found.length > 0);
+    if (index !== null) this.onTime?.(this.#plot.data[0][index]);
   }
 
   #addLegend() {
@@ -116,6 +129,7 @@ export class ChartPanel {
         ...this.panel.fields.map((name, index) => ({ label: name, stroke: this.#seriesColour(index), width: 1.5, points: { show: false }, spanGaps: false })),
       ],
       hooks: {
+        setCursor: [(plot) => this.#plot === plot && this.#showValue(plot.cursor.idx ?? null)],
         drawClear: [(plot) => this.#eachGap(plot, (left, width) => this.#shade(plot, shade, left, width))],
         draw: [(plot) => this.#eachGap(plot, (left, width) => this.#write(plot, shade, muted, left, width))],
       },

@@ -2,7 +2,7 @@
 
 import { setText } from "./page.js";
 import { clockSeconds } from "./times.js";
-import { number } from "./words.js";
+import { exact } from "./words.js";
 
 const ROWS = 30;
 const FIELDS = 10;
@@ -36,7 +36,7 @@ export class ChartTable {
     const body = this.#table.tBodies[0];
     newest.forEach((index, row) => {
       const cells = fields.map((name) => buffer.columns.get(name)[index]);
-      const words = cells.map((value) => (value === null ? "" : number(value)));
+      const words = cells.map((value) => (value === null ? "" : exact(value)));
       this.#fill(body.rows[row] ?? body.insertRow(), [clockSeconds(buffer.times[index] * 1000), ...words], "td");
     });
     while (body.rows.length > newest.length) body.deleteRow(-1);

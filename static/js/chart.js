@@ -28,6 +28,8 @@ export class Chart {
   #ahead = Infinity;
   #head;
   #heldAt = 0;
+  // Whether the cursor stands on a chart, as the last paint found it.
+  #pointed = false;
 
   constructor(page, records, subscription) {
     this.#history = new History(subscription, page.epoch);
@@ -50,7 +52,8 @@ export class Chart {
     this.paint();
   }
 
-  async restart() {
+  async restart({ epoch }) {
+    this.#history.epoch = epoch;
     const { page, head } = await this.#history.newest(PAGE);
     this.#buffer.clear();
     this.#head = head;
@@ -101,6 +104,7 @@ export class Chart {
   toggleTable() {
     this.#table.toggle();
     byId("charts").hidden = this.#table.shown;
+    byId("chart-note").hidden = this.#table.shown;
     byId("table-toggle").setAttribute("aria-pressed", String(this.#table.shown));
     this.#resize();
     this.paint();
@@ -115,7 +119,7 @@ export class Chart {
     const wanted = panelsOf(this.#buffer.fields);
     const key = ({ fields }) => fields.join();
     const known = new Map(this.#panels.map((panel) => [key(panel.panel), panel]));
-    this.#panels = wanted.map((panel) => known.get(key(panel)) ?? new ChartPanel(panel, "wirelog"));
+    this.#panels = wanted.map((panel) => known.get(key(panel)) ?? new ChartPanel(panel, "wirelog", (time) => this.#pointAt(time)));
     byId("charts").replaceChildren(...this.#panels.map((panel) => panel.element));
     for (const panel of this.#panels) if (!known.has(key(panel.panel))) panel.mount();
     byId("chart-empty").hidden = this.#panels.length > 0;
@@ -127,8 +131,16 @@ export class Chart {
     this.paint();
   }
 
+  // Where the cursor is, in words; until the next paint without one.
+  #pointAt(time) {
+    setText(byId("chart-where"), `at ${clockSeconds(time * 1000)}`);
+    byId("chart-where").classList.remove("chart-silent");
+    this.#pointed = true;
+  }
+
   #paint() {
     const { now } = this;
+    this.#pointed = false;
     if (this.#table.shown) this.#table.draw(this.#buffer);
     else {
       const points = this.#panels.map((panel) => panel.draw(this.#buffer, now, this.seconds));
@@ -137,7 +149,7 @@ export class Chart {
     }
     const where = byId("chart-where");
     const at = this.#buffer.times.at(-1);
-    if (at === undefined) return;
+    if (at === undefined || this.#pointed) return;
     const silent = gapsOf([at], now, this.#buffer.interval).length > 0;
     where.classList.toggle("chart-silent", silent);
     const word = silent ? `no records for ${age(at * 1000, now * 1000)}` : clockSeconds(at * 1000);

@@ -22,6 +22,15 @@ const UNSUBSCRIBED = {
 };
 
 export const SIGNED_OUT = 4501;
+// Said of a credential: worth asking whether the session is still there.
+const CREDENTIAL = new Set([SIGNED_OUT, 3500, 3501]);
+export const isCredential = (code) => CREDENTIAL.has(code);
+
+export const SOMEBODY_ELSE = {
+  heading: "You are signed in as somebody else now",
+  text: "Another tab of this browser has changed the account. Reload this page to go on with that one.",
+  action: RELOAD,
+};
 
 export function closed(code) {
   const [heading, text] = CLOSED[code] ?? ["You are not connected", `The server ended the connection (code ${code}). Reload the page.`];

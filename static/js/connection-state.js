@@ -45,7 +45,6 @@ const EVENTS = {
   pause: (state, { at }) => ({ ...state, paused: state.paused ?? { at, count: 0 } }),
   resume: (state) => ({ ...state, paused: null }),
   ended: (state, { ending }) => ({ ...state, ended: ending, link: "down", subscribed: false }),
-  begun: (state, { at }) => ({ ...state, ended: null, downSince: at }),
 };
 
 export function reduce(state, event) {

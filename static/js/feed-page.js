@@ -86,3 +86,7 @@ listen({
 
 live.start();
 feed.paint();
+
+// A link to a record that is not on the page.
+const linked = Number(/^#o(\d{1,15})$/u.exec(location.hash)?.[1] ?? 0);
+if (linked > 0 && linked < feed.model.first) feed.goTo(linked);

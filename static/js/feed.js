@@ -47,14 +47,24 @@ export class Feed {
     this.paint();
   }
 
-  // The stream could not be resumed: start again from its newest records.
-  async restart(position) {
-    this.#history.epoch = position?.epoch ?? "";
+  // The stream could not be resumed from where the page was: start again from its end.
+  async restart({ epoch, offset }) {
+    this.#history.epoch = epoch;
+    this.model.tail = 1;
+    this.model.reset([], offset);
+    await this.loadOlder();
+  }
+
+  // The records around `offset`.
+  async goTo(offset) {
     await this.#load("newer", async () => {
-      const { page, head } = await this.#history.newest(PAGE);
+      const { page, head } = await this.#history.after(Math.max(0, offset - PAGE / 2), PAGE);
       this.model.reset(page, head);
-      this.model.tail = Math.max(this.model.tail, 1);
     });
+    this.#paint();
+    const element = this.#view.element(String(offset));
+    element?.classList.add("wire-found");
+    element?.scrollIntoView({ block: "center" });
   }
 
   // The newest records, whatever lies between.
@@ -91,7 +101,7 @@ export class Feed {
   }
 
   async loadOlder() {
-    if (this.model.reachesStart || this.model.records.length === 0) return;
+    if (this.model.reachesStart) return;
     await this.#load("older", async () => {
       const page = await this.#history.before(this.model.first, PAGE);
       if (page.length === 0) this.model.tail = this.model.first;
@@ -122,7 +132,7 @@ export class Feed {
       await work();
       this.#trouble = "";
     } catch {
-      this.#trouble = "Older records could not be loaded.";
+      this.#trouble = "Records could not be loaded.";
     }
     this.#loading.delete(what);
     this.paint();
@@ -160,7 +170,7 @@ export class Feed {
     else if (model.records.length === 0 && model.head === 0) text = "Nothing here yet. The first record starts the wire.";
     else if (model.reachesStart) text = model.first > 1 ? "Older records were removed." : "The first record.";
     const top = byId("feed-top");
-    if (this.#trouble !== "" && top.firstElementChild === null) top.replaceChildren(text, this.#retry());
+    if (this.#trouble !== "" && top.querySelector("button") === null) top.replaceChildren(text, this.#retry());
     else if (this.#trouble === "") setText(top, text);
   }
 

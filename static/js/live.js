@@ -4,7 +4,7 @@
 // change(state) after every change of the connection; presence events join(info), leave(info).
 
 import { client, tryNow } from "./client.js";
-import { SIGNED_OUT, closed, signedOut, unsubscribed } from "./closings.js";
+import { SIGNED_OUT, SOMEBODY_ELSE, closed, isCredential, signedOut, unsubscribed } from "./closings.js";
 import { describe, initial, isLive, reduce } from "./connection-state.js";
 import { showConnection } from "./connection-view.js";
 import { measureLatency } from "./latency.js";
@@ -20,7 +20,7 @@ export class Live {
   #page;
   #handlers;
   #state;
-  #askedAt = 0;
+  #againAt = 0;
   #clientId = "";
 
   constructor(page, handlers, { subscribes = true } = {}) {
@@ -79,16 +79,23 @@ export class Live {
   #listen() {
     client.on("connecting", () => this.dispatch({ type: "connecting" }));
     client.on("retry", ({ delay }) => this.dispatch({ type: "retry", at: Date.now() + delay }));
-    client.on("connected", (context) => {
-      this.#clientId = context.client;
-      this.dispatch({ type: "connected" });
-    });
+    client.on("connected", (context) => this.#connected(context));
     client.on("disconnected", ({ code }) => this.#disconnected(code));
     window.addEventListener("online", () => this.dispatch({ type: "online" }));
     window.addEventListener("offline", () => this.dispatch({ type: "offline" }));
     // Somebody looks again: do not let them wait for the end of a long back-off.
     document.addEventListener("visibilitychange", () => this.#lookAgain());
     window.addEventListener("focus", () => this.#lookAgain());
+  }
+
+  #connected({ client: id, data }) {
+    this.#clientId = id;
+    if (data !== undefined && data.user !== this.#page.principal) {
+      this.#end(SOMEBODY_ELSE);
+      client.disconnect();
+      return;
+    }
+    this.dispatch({ type: "connected" });
   }
 
   #lookAgain() {
@@ -121,12 +128,18 @@ export class Live {
   }
 
   async #disconnected(code) {
-    if (code !== SIGNED_OUT) return this.#end(closed(code));
-    const again = Date.now() - this.#askedAt > AGAIN_MS && (await whoAmI()) === this.#page.principal;
-    this.#askedAt = Date.now();
-    if (!again) return this.#end(signedOut(location.pathname + location.search));
-    this.dispatch({ type: "begun" });
-    return client.connect();
+    if (this.#state.ended !== null) return;
+    this.dispatch({ type: "connecting" });
+    if (!isCredential(code)) this.#end(closed(code));
+    else if ((await whoAmI()) !== this.#page.principal) this.#end(signedOut(location.pathname + location.search));
+    else if (code !== SIGNED_OUT || Date.now() - this.#againAt < AGAIN_MS) this.#end(closed(code));
+    else this.#again();
+  }
+
+  // The session is still there, only its socket was closed.
+  #again() {
+    this.#againAt = Date.now();
+    client.connect();
   }
 
   #end(ending) {

@@ -37,11 +37,11 @@ export class Names {
     try {
       const { data } = await this.#client.rpc("names", { principals });
       for (const principal of principals) this.#known.set(principal, data.names[principal] ?? principal);
+      this.#changed();
     } catch {
       // Without an answer a principal stands for itself; it is asked for again when it is shown again.
     }
     for (const principal of principals) this.#wanted.delete(principal);
     this.#asking = false;
-    this.#changed();
   }
 }

@@ -1,5 +1,6 @@
 // What is written here, on its way into the stream: the queue, and the rows of the feed that show it.
 
+import { byId, setText } from "./page.js";
 import { QueueStore } from "./queue-store.js";
 import { SendQueue } from "./send-queue.js";
 
@@ -48,6 +49,7 @@ export class Outgoing {
     if (item.state === "sent") model.settle(item.key, item.offset);
     else if (item.state === "deleted") model.discard(item.key);
     else Object.assign(model.find(item.key) ?? {}, { state: item.state, reason: item.reason });
+    if (item.state === "failed") setText(byId("alarm"), `Not sent. ${item.reason}`);
     this.#feed.paint();
   }
 }

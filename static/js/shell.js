@@ -30,6 +30,17 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// Only where the browser allows it: over https, and on this machine.
+if (navigator.clipboard !== undefined) {
+  for (const button of document.querySelectorAll("[data-copies]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).textContent);
+      button.textContent = "Copied";
+    });
+  }
+}
+
 wireTheme(document.getElementById("theme"));
 wireSwitcher(document.getElementById("switcher"));
 listen({ "?": () => toggleDialog("shortcuts") });

@@ -52,6 +52,9 @@ export function number(value) {
   return grouped(value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2));
 }
 
+// As it was sent, for tables.
+export const exact = (value) => grouped(Number(value.toPrecision(10)));
+
 export function grouped(value) {
   const [whole, rest] = String(value).split(".");
   const groups = whole.replace(/\B(?=(\d{3})+$)/gu, THIN);

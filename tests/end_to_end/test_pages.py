@@ -302,6 +302,23 @@ def test_who_is_signed_out_elsewhere_is_told_and_not_retried(people: People, ser
     assert len(connections) == count
 
 
+def test_another_account_in_another_tab_is_told(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice")
+    page.context.add_cookies([{"name": "sessionid", "value": server.cast.sessions["bob"], "url": server.url}])
+    server.kill()
+    server.start()
+    page.locator("#notice:has-text('You are signed in as somebody else now')").wait_for()
+    assert page.inner_text("#indicator") == "Not connected"
+
+
+def test_a_session_that_ended_while_away_asks_to_sign_in(people: People, server: RunningServer) -> None:
+    page = people.open(server, "alice")
+    server.kill()
+    page.context.clear_cookies()
+    server.start()
+    page.locator("#notice:has-text('You were signed out')").wait_for()
+
+
 def test_a_stream_that_is_gone_is_told_plainly(people: People, server: RunningServer) -> None:
     page = people.open(server, "alice")
     server.kill()
@@ -459,6 +476,16 @@ def test_the_list_of_streams_is_live(people: People, server: RunningServer) -> N
     assert row.locator(".row-here").inner_text() == "1 here"
     assert server.manage("streams", "create", "brand:new", "--kind", "chart").returncode == 0
     page.locator(".row[data-stream='brand:new']:has-text('no records yet')").wait_for()
+
+
+def test_a_link_to_an_old_record_leads_there(people: People, server: RunningServer) -> None:
+    fill(server, 120)
+    page = people.open(server, "alice", "/s/lobby/#o12")
+    page.locator("#o12.wire-found").wait_for()
+    wait(page, "document.getElementById('o12').getBoundingClientRect().top > 100")
+    assert 12 in offsets(page)
+    page.click("#newest")
+    poll(page, lambda: offsets(page)[-1] == 120, "and back to the newest")
 
 
 def test_without_javascript_one_reads_and_writes(people: People, server: RunningServer) -> None:

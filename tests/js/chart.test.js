@@ -93,7 +93,8 @@ test("scales have round steps, and all ticks as many decimals", () => {
 });
 
 test("a share of a whole ends at the whole; noise stays small", () => {
-  assert.equal(scale(0, 98, { most: 100 }).high, 100);
+  assert.deepEqual(ticks(scale(0, 98, { most: 100 })), [0, 25, 50, 75, 100]);
+  assert.equal(scale(0, 14, { most: 100 }).high, 16);
   assert.equal(scale(0, 140, { most: 100 }).high, 160);
   assert.equal(scale(0, 0.002, { least: 9 }).high, 10);
 });

@@ -118,5 +118,4 @@ test("what has ended for good is not retried and not live", () => {
   const state = after(live(), { type: "ended", ending });
   assert.equal(isLive(state), false);
   assert.deepEqual([say(state, 300).name, say(state, 300).banner], ["denied", null]);
-  assert.equal(after(state, { type: "begun", at: 500 }).ended, null);
 });

@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { polyline } from "../../static/js/sparkline.js";
-import { age, badge, grouped, number, records, shorten, summary } from "../../static/js/words.js";
+import { age, badge, exact, grouped, number, records, shorten, summary } from "../../static/js/words.js";
 
 // tests/test_words.py holds the server to the same table.
 const cases = JSON.parse(readFileSync(new URL("words.json", import.meta.url), "utf8"));
 const NOW = 1_000_000;
 
 for (const [value, text] of cases.number) test(`number ${value}`, () => assert.equal(number(value), text));
+for (const [value, text] of cases.exact) test(`exact ${value}`, () => assert.equal(exact(value), text));
 for (const [value, text] of cases.grouped) test(`grouped ${value}`, () => assert.equal(grouped(value), text));
 for (const [time, text] of cases.age) test(`age of ${time}`, () => assert.equal(age(time, NOW), text));
 for (const [kind, data, text] of cases.summary) test(`summary of ${JSON.stringify(data)}`, () => assert.equal(summary(kind, data), text));
