@@ -4,6 +4,8 @@ import { byId, setText } from "./page.js";
 import { PresenceModel } from "./presence-model.js";
 
 const TICK_MS = 5000;
+// Joins and leaves are told at most once; one that was lost is made good by asking.
+const REFRESH_MS = 30_000;
 
 export class PresenceView {
   #model;
@@ -15,6 +17,7 @@ export class PresenceView {
     this.#subscription = subscription;
     this.#learn = learn;
     setInterval(() => this.#show(), TICK_MS);
+    setInterval(() => document.hidden || this.refresh(), REFRESH_MS);
   }
 
   // After each subscribe: joins and leaves of the time away are not told.

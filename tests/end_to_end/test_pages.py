@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute
 
 from .browser import People, chromium, live, offsets, poll, record, say, texts, wait
-from .servers import Fleet, RunningServer
+from .servers import Fleet, RunningServer, Template
 
 
 @pytest.fixture(scope="module")
@@ -26,22 +27,69 @@ def people(browser: Browser) -> Iterator[People]:
 
 @pytest.fixture
 def server(make_server: Fleet) -> RunningServer:
-    """One of the two: pages do not know which."""
+    """One of the test's own, to be stopped and killed."""
     server = make_server.new()
     server.start()
     return server
+
+
+ROOMS = 30
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[RunningServer]:
+    """One for all tests that leave it alone, with an empty stream for each."""
+    with Fleet(tmp_path_factory.mktemp("house"), template) as fleet:
+        server = fleet.new()
+        server.start()
+        code = f"from realtime.models import Stream; [Stream.objects.create(name=f'room:{{n}}') for n in range({ROOMS})]"
+        assert server.manage("shell", "-c", code).returncode == 0
+        yield server
+
+
+@dataclass
+class Room:
+    """A feed of the test's own."""
+
+    server: RunningServer
+    name: str
+
+    @property
+    def path(self) -> str:
+        return f"/s/{self.name}/"
+
+    @property
+    def url(self) -> str:
+        return self.server.url + self.path
+
+    def publish(self, data: object, times: int = 1) -> None:
+        publish(self.server, data, self.name, times)
+
+    def fill(self, count: int) -> None:
+        """Numbered records."""
+        for number in range(1, count + 1):
+            self.publish({"text": f"record {number}"})
+
+    def append(self, lines: list[str]) -> None:
+        """Many records at once, by a process beside the server."""
+        code = f"from realtime.journal import Item, append_now; append_now([Item({self.name!r}, line) for line in {lines!r}])"
+        assert self.server.manage("shell", "-c", code).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[str]:
+    return (f"room:{number}" for number in range(ROOMS))
+
+
+@pytest.fixture
+def room(house: RunningServer, names: Iterator[str]) -> Room:
+    return Room(house, next(names))
 
 
 def publish(server: RunningServer, data: object, stream: str = "lobby", times: int = 1) -> None:
     for _ in range(times):
         answer = server.post("/api/publish", {"channel": stream, "data": data}, key="device")
         assert "result" in answer.json(), answer.body
-
-
-def fill(server: RunningServer, count: int) -> None:
-    """`count` numbered records in the lobby."""
-    for number in range(1, count + 1):
-        publish(server, {"text": f"record {number}"})
 
 
 # Signing in
@@ -68,8 +116,8 @@ def test_a_wrong_password_gets_a_sentence_and_a_right_one_leads_on(people: Peopl
 # The feed
 
 
-def test_two_people_see_each_other_at_once(people: People, server: RunningServer) -> None:
-    alice, bob = people.open(server, "alice"), people.open(server, "bob")
+def test_two_people_see_each_other_at_once(people: People, room: Room) -> None:
+    alice, bob = people.open(room.server, "alice", room.path), people.open(room.server, "bob", room.path)
     say(alice, "Is anybody there?")
     record(bob, "Is anybody there?").wait_for()
     assert bob.inner_text("#feed .wire-name") == "alice"
@@ -80,8 +128,8 @@ def test_two_people_see_each_other_at_once(people: People, server: RunningServer
     assert alice.locator("#people .person").all_inner_texts() == ["alice\nyou", "bob"]
 
 
-def test_what_one_writes_keeps_its_element_and_stands_once(people: People, server: RunningServer) -> None:
-    page = people.open(server, "alice")
+def test_what_one_writes_keeps_its_element_and_stands_once(people: People, room: Room) -> None:
+    page = people.open(room.server, "alice", room.path)
     page.evaluate(
         """() => {
         window.added = [];
@@ -98,8 +146,8 @@ def test_what_one_writes_keeps_its_element_and_stands_once(people: People, serve
     assert added == 5
 
 
-def test_a_reload_keeps_everything(people: People, server: RunningServer) -> None:
-    page = people.open(server, "alice")
+def test_a_reload_keeps_everything(people: People, room: Room) -> None:
+    page = people.open(room.server, "alice", room.path)
     for number in range(3):
         say(page, f"number {number}")
     record(page, "number 2").wait_for()
@@ -110,9 +158,9 @@ def test_a_reload_keeps_everything(people: People, server: RunningServer) -> Non
     assert page.input_value("#composer textarea") == "half a sen"
 
 
-def test_history_is_there_to_the_beginning_and_nothing_jumps(people: People, server: RunningServer) -> None:
-    fill(server, 200)
-    page = people.open(server, "alice")
+def test_history_is_there_to_the_beginning_and_nothing_jumps(people: People, room: Room) -> None:
+    room.fill(200)
+    page = people.open(room.server, "alice", room.path)
     assert offsets(page)[-1] == 200
     while offsets(page)[0] > 1:
         first = offsets(page)[0]
@@ -127,12 +175,12 @@ def test_history_is_there_to_the_beginning_and_nothing_jumps(people: People, ser
     wait(page, "document.getElementById('feed-scroll').scrollTop === 0")
 
 
-def test_who_reads_further_up_is_told_of_what_is_new_and_not_moved(people: People, server: RunningServer) -> None:
-    fill(server, 60)
-    page = people.open(server, "alice")
+def test_who_reads_further_up_is_told_of_what_is_new_and_not_moved(people: People, room: Room) -> None:
+    room.fill(60)
+    page = people.open(room.server, "alice", room.path)
     page.locator("#o30").evaluate("row => row.scrollIntoView()")
     before = page.evaluate("document.getElementById('o30').getBoundingClientRect().top")
-    publish(server, {"text": "news"}, times=3)
+    room.publish({"text": "news"}, times=3)
     page.locator("#newest:has-text('3 new')").wait_for()
     assert page.title().startswith("(3) ")
     assert abs(page.evaluate("document.getElementById('o30').getBoundingClientRect().top") - before) <= 1
@@ -141,14 +189,9 @@ def test_who_reads_further_up_is_told_of_what_is_new_and_not_moved(people: Peopl
     assert not page.title().startswith("(")
 
 
-def test_the_page_keeps_at_most_five_hundred_records_and_finds_the_way_back(people: People, server: RunningServer) -> None:
-    rows = "\n".join(json.dumps({"text": f"record {number}"}) for number in range(1, 801))
-    code = f"""
-from realtime.journal import Item, append_now
-append_now([Item("lobby", line) for line in {rows!r}.splitlines()])
-"""
-    assert server.manage("shell", "-c", code).returncode == 0
-    page = people.open(server, "alice")
+def test_the_page_keeps_at_most_five_hundred_records_and_finds_the_way_back(people: People, room: Room) -> None:
+    room.append([json.dumps({"text": f"record {number}"}) for number in range(1, 801)])
+    page = people.open(room.server, "alice", room.path)
     poll(page, lambda: offsets(page)[-1] == 800, "the newest record is there")
     while offsets(page)[0] > 1:
         first = offsets(page)[0]
@@ -156,7 +199,7 @@ append_now([Item("lobby", line) for line in {rows!r}.splitlines()])
         wait(page, f"Number(document.querySelector('#feed .wire-record').id.slice(1)) < {first}")
         assert len(offsets(page)) <= 500
     assert offsets(page) == list(range(1, 501))
-    publish(server, {"text": "while far up"})
+    room.publish({"text": "while far up"})
     page.locator("#newest:has-text('1 new')").wait_for()
     assert offsets(page)[-1] == 500
     page.click("#newest")
@@ -191,7 +234,9 @@ def marker(server: RunningServer, who: str) -> int:
 # Faults
 
 
-def test_a_server_killed_and_started_again_loses_and_doubles_nothing(people: People, server: RunningServer) -> None:
+def test_a_server_killed_and_started_again_loses_and_doubles_nothing(people: People, make_server: Fleet, kind: str) -> None:
+    server = make_server.new(kind)
+    server.start()
     alice, bob = people.open(server, "alice"), people.open(server, "bob")
     say(alice, "before")
     record(bob, "before").wait_for()
@@ -215,8 +260,8 @@ def test_a_server_killed_and_started_again_loses_and_doubles_nothing(people: Peo
     assert alice.get_attribute("#wire-end", "data-tone") == "good"
 
 
-def test_what_waits_survives_a_reload_and_is_sent_once(people: People, server: RunningServer) -> None:
-    page = people.open(server, "alice")
+def test_what_waits_survives_a_reload_and_is_sent_once(people: People, room: Room) -> None:
+    page = people.open(room.server, "alice", room.path)
     page.context.set_offline(True)
     page.locator("#indicator[data-state=offline]").wait_for()
     assert "You are offline. Showing data up to" in page.inner_text("#banner")
@@ -232,9 +277,9 @@ def test_what_waits_survives_a_reload_and_is_sent_once(people: People, server: R
     assert texts(page) == ["written in a tunnel"]
 
 
-def test_an_answer_that_was_lost_does_not_double_what_was_stored(people: People, server: RunningServer) -> None:
+def test_an_answer_that_was_lost_does_not_double_what_was_stored(people: People, room: Room) -> None:
     """The server has stored the record, but the connection ends before its reply: the page asks again with the same key."""
-    context = people.context(server, "alice")
+    context = people.context(room.server, "alice")
     swallow = {"on": True}
 
     def between(route: WebSocketRoute) -> None:
@@ -252,7 +297,7 @@ def test_an_answer_that_was_lost_does_not_double_what_was_stored(people: People,
 
     context.route_web_socket(re.compile("/connection/websocket"), between)
     page = context.new_page()
-    page.goto(f"{server.url}/s/lobby/")
+    page.goto(room.url)
     live(page)
     say(page, "once")
     page.locator("#feed .wire-pending").wait_for(state="detached")
@@ -262,8 +307,8 @@ def test_an_answer_that_was_lost_does_not_double_what_was_stored(people: People,
     assert offsets(page) == [1]
 
 
-def test_a_refused_record_says_why_and_can_be_deleted(people: People, server: RunningServer) -> None:
-    page = people.open(server, "alice")
+def test_a_refused_record_says_why_and_can_be_deleted(people: People, room: Room) -> None:
+    page = people.open(room.server, "alice", room.path)
     say(page, "x" * 140_000)
     failed = page.locator("#feed .wire-failed")
     failed.wait_for()
@@ -329,7 +374,7 @@ def test_a_stream_that_is_gone_is_told_plainly(people: People, server: RunningSe
 
 
 def test_another_epoch_starts_the_feed_again(people: People, server: RunningServer) -> None:
-    fill(server, 3)
+    publish(server, {"text": "before"}, times=3)
     page = people.open(server, "alice")
     server.kill()
     code = """
@@ -350,11 +395,11 @@ Stream.objects.filter(name="lobby").update(epoch="restored", head=1)
 # Pause, keys, theme
 
 
-def test_pause_stops_the_feed_and_resume_brings_everything(people: People, server: RunningServer) -> None:
-    page = people.open(server, "alice")
+def test_pause_stops_the_feed_and_resume_brings_everything(people: People, room: Room) -> None:
+    page = people.open(room.server, "alice", room.path)
     page.keyboard.press(".")
     page.locator("#indicator[data-state=paused]").wait_for()
-    publish(server, {"text": "meanwhile"}, times=4)
+    room.publish({"text": "meanwhile"}, times=4)
     page.locator("#banner:has-text('4 new')").wait_for()
     assert texts(page) == []
     page.click("#banner >> text=Resume")
@@ -362,15 +407,11 @@ def test_pause_stops_the_feed_and_resume_brings_everything(people: People, serve
     live(page)
 
 
-def test_a_long_pause_leaves_a_gap_that_can_be_loaded(people: People, server: RunningServer) -> None:
-    fill(server, 2)
-    page = people.open(server, "alice")
+def test_a_long_pause_leaves_a_gap_that_can_be_loaded(people: People, room: Room) -> None:
+    room.fill(2)
+    page = people.open(room.server, "alice", room.path)
     page.click("#pause")
-    code = """
-from realtime.journal import Item, append_now
-append_now([Item("lobby", '{"text":"%d"}' % number) for number in range(400)])
-"""
-    assert server.manage("shell", "-c", code).returncode == 0
+    room.append([json.dumps({"text": str(number)}) for number in range(400)])
     page.locator("#banner:has-text('400 new')").wait_for()
     page.click("#pause")
     gap = page.locator("#feed .wire-gap")
@@ -382,9 +423,9 @@ append_now([Item("lobby", '{"text":"%d"}' % number) for number in range(400)])
     poll(page, lambda: offsets(page) == list(range(1, 403)), "the gap is closed")
 
 
-def test_the_keyboard_finds_a_stream_and_lists_its_keys(people: People, server: RunningServer) -> None:
-    assert server.manage("streams", "create", "iot:greenhouse", "--kind", "chart").returncode == 0
-    page = people.open(server, "alice")
+def test_the_keyboard_finds_a_stream_and_lists_its_keys(people: People, room: Room) -> None:
+    assert room.server.manage("streams", "create", "iot:greenhouse", "--kind", "chart").returncode == 0
+    page = people.open(room.server, "alice", room.path)
     page.keyboard.press("?")
     page.locator("dialog[open]:has-text('Keyboard shortcuts')").wait_for()
     page.keyboard.press("Escape")
@@ -395,8 +436,8 @@ def test_the_keyboard_finds_a_stream_and_lists_its_keys(people: People, server: 
     page.wait_for_url("**/s/iot:greenhouse/")
 
 
-def test_a_theme_is_kept_and_applied_before_the_page_is_drawn(people: People, server: RunningServer) -> None:
-    page = people.open(server, "alice", color_scheme="light")
+def test_a_theme_is_kept_and_applied_before_the_page_is_drawn(people: People, room: Room) -> None:
+    page = people.open(room.server, "alice", room.path, color_scheme="light")
     background = "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(background) == "rgb(250, 250, 248)"
     page.click("#user-menu summary")
@@ -433,8 +474,8 @@ def test_the_chart_moves(people: People, make_server: Fleet) -> None:
     wait(page, f"document.querySelector('#table tbody td').textContent !== {json.dumps(newest)}")
 
 
-def test_a_chart_starts_with_what_came_before(people: People, server: RunningServer) -> None:
-    assert server.manage("streams", "create", "iot:pi", "--kind", "chart").returncode == 0
+def test_a_chart_starts_with_what_came_before(people: People, room: Room) -> None:
+    assert room.server.manage("streams", "create", "iot:pi", "--kind", "chart").returncode == 0
     code = """
 import time
 from realtime.journal import Item, append_now
@@ -446,20 +487,20 @@ for record in records:
     record.received = now - (800 - record.offset) * 1000
 Record.objects.bulk_update(records, ["received"], batch_size=100)
 """
-    assert server.manage("shell", "-c", code).returncode == 0
-    page = people.open(server, "alice", "/s/iot:pi/")
+    assert room.server.manage("shell", "-c", code).returncode == 0
+    page = people.open(room.server, "alice", "/s/iot:pi/")
     page.click("[data-minutes='15']")
     page.click("#table-toggle")
     page.locator("#table tbody tr").first.wait_for()
     assert page.locator("#table tbody tr:first-child td").all_inner_texts()[1] == "800"
-    publish(server, {"t": 1234}, "iot:pi")
+    publish(room.server, {"t": 1234}, "iot:pi")
     page.locator("#table tbody tr:first-child td:has-text('1 234')").wait_for()
 
 
-def test_raw_shows_what_comes_newest_first(people: People, server: RunningServer) -> None:
-    publish(server, {"v": 1})
-    page = people.open(server, "alice", "/s/lobby/?view=raw")
-    publish(server, {"v": [1, None, "<b>"]})
+def test_raw_shows_what_comes_newest_first(people: People, room: Room) -> None:
+    room.publish({"v": 1})
+    page = people.open(room.server, "alice", f"{room.path}?view=raw")
+    room.publish({"v": [1, None, "<b>"]})
     page.locator("#o2").wait_for()
     assert page.locator("#raw > li").evaluate_all("rows => rows.map(row => row.id)") == ["o2", "o1"]
     assert json.loads(page.inner_text("#o2 .raw-json")) == {"v": [1, None, "<b>"]}
@@ -478,9 +519,9 @@ def test_the_list_of_streams_is_live(people: People, server: RunningServer) -> N
     page.locator(".row[data-stream='brand:new']:has-text('no records yet')").wait_for()
 
 
-def test_a_link_to_an_old_record_leads_there(people: People, server: RunningServer) -> None:
-    fill(server, 120)
-    page = people.open(server, "alice", "/s/lobby/#o12")
+def test_a_link_to_an_old_record_leads_there(people: People, room: Room) -> None:
+    room.fill(120)
+    page = people.open(room.server, "alice", f"{room.path}#o12")
     page.locator("#o12.wire-found").wait_for()
     wait(page, "document.getElementById('o12').getBoundingClientRect().top > 100")
     assert 12 in offsets(page)
@@ -488,36 +529,36 @@ def test_a_link_to_an_old_record_leads_there(people: People, server: RunningServ
     poll(page, lambda: offsets(page)[-1] == 120, "and back to the newest")
 
 
-def test_without_javascript_one_reads_and_writes(people: People, server: RunningServer) -> None:
-    page = people.open(server, "alice", java_script_enabled=False)
+def test_without_javascript_one_reads_and_writes(people: People, room: Room) -> None:
+    page = people.open(room.server, "alice", room.path, java_script_enabled=False)
     page.fill("textarea", "by form")
     page.click("#composer button")
     assert page.inner_text("#feed .wire-text") == "by form"
-    fill(server, 60)
+    room.fill(60)
     page.reload()
     page.click("text=Older records")
     assert "by form" in page.inner_text("#feed")
 
 
 @pytest.mark.parametrize("path", ["/", "/s/lobby/", "/s/lobby/?view=chart", "/s/lobby/?view=raw", "/styleguide/", "/s/nothing/"])
-def test_no_page_offends_the_content_security_policy(people: People, server: RunningServer, path: str) -> None:
-    publish(server, {"text": "<img src=x onerror=alert(1)>", "v": 1})
-    page = people.open(server, "operator", path)
+def test_no_page_offends_the_content_security_policy(people: People, house: RunningServer, path: str) -> None:
+    publish(house, {"text": "<img src=x onerror=alert(1)>", "v": 1})
+    page = people.open(house, "operator", path)
     page.wait_for_load_state("load")
     assert page.evaluate("document.styleSheets.length") > 10
 
 
 @pytest.mark.parametrize("path", ["/", "/s/lobby/", "/s/lobby/?view=chart", "/s/lobby/?view=raw", "/styleguide/", "/accounts/login/"])
-def test_no_page_is_wider_than_a_phone(people: People, server: RunningServer, path: str) -> None:
-    publish(server, {"text": "w" * 300, "a_field_with_a_long_name": 1})
-    page = people.open(server, "" if "login" in path else "operator", path, viewport={"width": 390, "height": 844})
+def test_no_page_is_wider_than_a_phone(people: People, house: RunningServer, path: str) -> None:
+    publish(house, {"text": "w" * 300, "a_field_with_a_long_name": 1})
+    page = people.open(house, "" if "login" in path else "operator", path, viewport={"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_the_first_paint_is_quick(people: People, server: RunningServer) -> None:
-    fill(server, 100)
-    page = people.open(server, "alice")
-    times = [took(page, f"{server.url}/s/lobby/") for _ in range(5)]
+def test_the_first_paint_is_quick(people: People, room: Room) -> None:
+    room.fill(100)
+    page = people.open(room.server, "alice", room.path)
+    times = [took(page, room.url) for _ in range(5)]
     assert min(times) <= 150, times
 
 
