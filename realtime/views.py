@@ -161,7 +161,7 @@ def _about(found: Stream) -> str:
     plural = "" if found.readers == Audience.MEMBERS else "s"
     who = f"{readers} read{plural} and write{plural}" if readers == writers else f"{readers} read{plural}, {writers} write"
     kept = f" · kept for {found.keep_days} days" if found.keep_days and found.kind != Kind.FEED else ""
-    return who + kept
+    return who + (kept if found.durable else " · not stored")
 
 
 def _table(page: list[Publication]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ export class Chart {
   }
 
   add(record) {
-    this.#head = record.offset;
+    if (!record.passing) this.#head = record.offset;
     this.#ahead = Math.min(this.#ahead, Date.now() - record.time);
     if (this.#buffer.append([record])) this.#layOut();
     this.paint();
@@ -153,7 +153,7 @@ export class Chart {
     const silent = gapsOf([at], now, this.#buffer.interval).length > 0;
     where.classList.toggle("chart-silent", silent);
     const word = silent ? `no records for ${age(at * 1000, now * 1000)}` : clockSeconds(at * 1000);
-    setText(where, `${word} · offset ${grouped(this.#head)}`);
+    setText(where, this.#head > 0 ? `${word} · offset ${grouped(this.#head)}` : word);
   }
 }
 

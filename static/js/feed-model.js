@@ -77,6 +77,11 @@ export class FeedModel {
     this.following = false;
   }
 
+  // Take live records again.
+  follow() {
+    this.following = true;
+  }
+
   #merge(page) {
     const known = new Set(this.records.map((record) => record.offset));
     const fresh = page.filter((record) => !known.has(record.offset));

@@ -25,7 +25,10 @@ const live = new Live(page, {
     outgoing?.follow(live.live);
     showPosition(state, feed.epoch);
   },
-  subscribed: () => presence?.refresh(),
+  subscribed() {
+    presence?.refresh();
+    feed.again();
+  },
   join: (info) => presence?.join(info),
   leave: (info) => presence?.leave(info),
 });

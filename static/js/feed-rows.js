@@ -52,7 +52,7 @@ function recordRow(record, own, joined, names) {
   return {
     type: "record",
     key: record.element ?? String(record.offset),
-    offset: record.offset,
+    offset: record.passing ? 0 : record.offset,
     name: own ? "You" : names(record.user),
     time: record.time,
     clock: clock(record.time),

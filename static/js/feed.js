@@ -3,13 +3,16 @@
 import { FeedModel } from "./feed-model.js";
 import { rowsOf } from "./feed-rows.js";
 import { FeedScroll } from "./feed-scroll.js";
+import { showTop } from "./feed-top.js";
 import { History } from "./history.js";
-import { byId, setText } from "./page.js";
+import { byId } from "./page.js";
 import { painter } from "./paint.js";
 import { WireView } from "./wire-view.js";
 
 const PAGE = 50;
 const MAX_PAGE = 300;
+// Older records are loaded before the reader comes to the end of what is here.
+const AHEAD_PX = 600;
 
 export class Feed {
   #view;
@@ -17,7 +20,8 @@ export class Feed {
   #names;
   // What loads now: "older", "newer" or a gap; one at a time each.
   #loading = new Set();
-  #trouble = "";
+  // Whether the last load failed; then the reader says when to try again.
+  #trouble = false;
 
   constructor(page, records, subscription) {
     this.model = new FeedModel(page);
@@ -67,6 +71,12 @@ export class Feed {
     element?.scrollIntoView({ block: "center" });
   }
 
+  // The subscription is there again: what could not be loaded without it can be now.
+  again() {
+    this.#trouble = false;
+    this.paint();
+  }
+
   // The newest records, whatever lies between.
   async toNewest() {
     if (!this.model.following) {
@@ -92,12 +102,14 @@ export class Feed {
     });
   }
 
+  // A record that is told while an empty page is on its way is in the next one; a stream that stores nothing has only empty pages.
   async #follow() {
-    while (!this.model.following) {
+    for (let empty = 0; !this.model.following && empty < 2; ) {
       const { page, head } = await this.#history.after(this.model.last, MAX_PAGE);
       this.model.extend(page, head);
-      if (page.length === 0) return;
+      if (page.length === 0) empty += 1;
     }
+    this.model.follow();
   }
 
   async loadOlder() {
@@ -130,9 +142,9 @@ export class Feed {
     this.#showTop();
     try {
       await work();
-      this.#trouble = "";
+      this.#trouble = false;
     } catch {
-      this.#trouble = "Records could not be loaded.";
+      this.#trouble = true;
     }
     this.#loading.delete(what);
     this.paint();
@@ -141,7 +153,7 @@ export class Feed {
   #watch() {
     const root = byId("feed-scroll");
     const observe = (element, load) =>
-      new IntersectionObserver(([entry]) => entry.isIntersecting && load(), { root, rootMargin: "600px 0px" }).observe(element);
+      new IntersectionObserver(([entry]) => entry.isIntersecting && load(), { root, rootMargin: `${AHEAD_PX}px 0px` }).observe(element);
     observe(byId("feed-top"), () => this.loadOlder());
     observe(byId("wire-end"), () => !this.held && this.loadNewer());
   }
@@ -159,30 +171,10 @@ export class Feed {
   }
 
   #topInSight() {
-    return this.#trouble === "" && byId("feed-top").getBoundingClientRect().bottom > byId("feed-scroll").getBoundingClientRect().top - 600;
+    return !this.#trouble && byId("feed-top").getBoundingClientRect().bottom > byId("feed-scroll").getBoundingClientRect().top - AHEAD_PX;
   }
 
   #showTop() {
-    const { model } = this;
-    let text = "";
-    if (this.#trouble !== "") text = this.#trouble;
-    else if (this.#loading.has("older")) text = "Loading older records…";
-    else if (model.records.length === 0 && model.head === 0) text = "Nothing here yet. The first record starts the wire.";
-    else if (model.reachesStart) text = model.first > 1 ? "Older records were removed." : "The first record.";
-    const top = byId("feed-top");
-    if (this.#trouble !== "" && top.querySelector("button") === null) top.replaceChildren(text, this.#retry());
-    else if (this.#trouble === "") setText(top, text);
-  }
-
-  #retry() {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "button-text";
-    button.textContent = "Try again";
-    button.onclick = () => {
-      this.#trouble = "";
-      this.loadOlder();
-    };
-    return button;
+    showTop(byId("feed-top"), this.model, { loading: this.#loading.has("older"), trouble: this.#trouble, retry: () => this.loadOlder() });
   }
 }

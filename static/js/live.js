@@ -22,6 +22,8 @@ export class Live {
   #state;
   #againAt = 0;
   #clientId = "";
+  // Records of a stream that stores nothing are numbered here, so that views have something to tell them apart by.
+  #passed = 0;
 
   constructor(page, handlers, { subscribes = true } = {}) {
     this.#page = page;
@@ -114,17 +116,19 @@ export class Live {
     return subscription;
   }
 
-  #subscribed({ streamPosition, recovered, data }) {
+  #subscribed({ streamPosition, recoverable, recovered, data }) {
     const position = streamPosition?.offset ?? 0;
-    if (!recovered) this.#handlers.restart?.(streamPosition);
+    if (recoverable && !recovered) this.#handlers.restart?.(streamPosition);
     this.dispatch({ type: "subscribed", position, head: data?.head ?? position });
     this.#handlers.subscribed?.();
   }
 
   #publication(context) {
+    const record = recordOf(context);
+    if (record.passing) record.offset = this.#passed += 1;
     // First the view, then "live": the word must not be ahead of the picture.
-    this.#handlers.record?.(recordOf(context));
-    this.dispatch({ type: "record", offset: context.offset });
+    this.#handlers.record?.(record);
+    this.dispatch({ type: "record", offset: record.passing ? this.#state.position : record.offset });
   }
 
   async #disconnected(code) {

@@ -7,10 +7,8 @@ import { SendQueue } from "./send-queue.js";
 export class Outgoing {
   #feed;
   #queue;
-  #page;
 
   constructor(page, feed, client) {
-    this.#page = page;
     this.#feed = feed;
     const publish = async ({ key, text }) => {
       const { data } = await client.rpc("publish", { stream: page.stream, data: { text }, idempotency_key: key });

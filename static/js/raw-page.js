@@ -37,10 +37,12 @@ const paint = painter(() => {
 
 function rowOf(record) {
   const row = clone("raw-record");
-  row.id = `o${record.offset}`;
   const offset = row.querySelector(".raw-offset");
-  offset.href = `#o${record.offset}`;
-  setText(offset, grouped(record.offset));
+  setText(offset, record.passing ? "–" : grouped(record.offset));
+  if (!record.passing) {
+    row.id = `o${record.offset}`;
+    offset.href = `#o${record.offset}`;
+  }
   const time = row.querySelector("time");
   time.dateTime = new Date(record.time).toISOString();
   time.title = absolute(record.time);

@@ -31,7 +31,7 @@ export class Reader {
 
   arrived(record) {
     const own = record.user !== "" && record.user === this.#page.principal;
-    this.#unread.arrived(record.offset, own);
+    if (!record.passing) this.#unread.arrived(record.offset, own);
     if (own) return;
     this.#fresh += 1;
     this.#announce();

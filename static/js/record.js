@@ -3,6 +3,8 @@
 export function recordOf(publication, arrived = Date.now()) {
   return {
     offset: publication.offset,
+    // Of a stream that stores nothing: it has no place in an order, and cannot be read again.
+    passing: publication.offset === undefined,
     // A server that does not tell the time leaves us with that of arrival.
     time: publication.time ?? arrived,
     user: publication.info?.user ?? "",

@@ -71,6 +71,15 @@ test("records that came while a page was on its way leave the window behind unti
   assert.equal(model.following, true);
 });
 
+test("a stream that stores nothing can be followed again after a pause", () => {
+  const model = feed(1, 0);
+  model.hold();
+  model.append(record(1), true);
+  model.follow();
+  model.append(record(2), true);
+  assert.deepEqual(offsets(model), [2]);
+});
+
 test("the start of the stream is where its tail is", () => {
   assert.equal(feed(5, 8, { tail: 5 }).reachesStart, true);
   assert.equal(feed(5, 8, { tail: 1 }).reachesStart, false);

@@ -20,7 +20,8 @@ test("the median forgets what is old, and one slow answer does not show", () => 
 // record.js
 
 test("a publication becomes a record, whatever it lacks", () => {
-  assert.deepEqual(recordOf({ offset: 3, data: 1 }, 77), { offset: 3, time: 77, user: "", client: "", data: 1, key: "", removed: false, tags: null });
+  assert.deepEqual(recordOf({ offset: 3, data: 1 }, 77), { offset: 3, passing: false, time: 77, user: "", client: "", data: 1, key: "", removed: false, tags: null });
+  assert.equal(recordOf({ data: 1 }).passing, true);
   assert.equal(recordOf({ offset: 3, data: 1, time: 5, info: { user: "7", client: "c" } }).user, "7");
 });
 
