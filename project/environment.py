@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import secrets
 import socket
 import zoneinfo
@@ -142,6 +143,12 @@ def is_origin(parts: SplitResult) -> bool:
         and parts.path in {"", "/"}
         and not (parts.query or parts.fragment or parts.username)
     )
+
+
+def version(changelog: Path) -> str:
+    """The newest version that the changelog tells of."""
+    found = re.search(r"^## \[(\d+\.\d+\.\d+)\]", changelog.read_text(), re.MULTILINE) if changelog.exists() else None
+    return found[1] if found else "unknown"
 
 
 class PublicUrl(NamedTuple):

@@ -188,6 +188,7 @@ WIRELOG |= {
     "TRUSTED_PROXIES": TRUSTED_PROXIES,
     "RATE_LIMITS": environment.switch("WIRELOG_RATE_LIMITS", default=True),
     "REDIS_URL": REDIS_URL,
+    "VERSION": environment.version(BASE_DIR / "CHANGELOG.md"),
     # What links begin with that are made outside of a request.
     "BASE_URL": PUBLIC_URL.origin if PUBLIC_URL else environment.local_url(HOST, PORT),
 }
