@@ -55,15 +55,16 @@ class Lifetime:
 
 
 class Lingering:
-    """Finds what has been closing for too long: a closed transport waits for ever until a stuck reader has read the rest."""
+    """Finds what stays in one state for too long: a closed transport waits for ever until a stuck reader has read the rest."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        # When each transport was first seen closing.
+        # When each transport was first seen in that state.
         self._since: dict[Any, float] = {}
 
-    def overdue(self, closing: Iterable[T], now: float) -> list[T]:
-        self._since = {transport: self._since.get(transport, now) for transport in closing}
+    def overdue(self, transports: Iterable[T], now: float) -> list[T]:
+        """Those of `transports` that were there in every call of the last `seconds`."""
+        self._since = {transport: self._since.get(transport, now) for transport in transports}
         return [transport for transport, since in self._since.items() if now - since > self.seconds]
 
 

@@ -18,6 +18,8 @@ from .listener import BACKLOG
 
 # Bytes that wait for a slow reader in user space before `send` does.
 WRITE_BUFFER = 65_536
+# Time for the head of a first request; without it, who connects and says nothing keeps the connection for ever.
+HEAD_SECONDS = 30
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -85,6 +87,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.lifetime = lifetime
         self.lingering = Lingering(limit("ABORT_SECONDS"))
+        self.silent = Lingering(HEAD_SECONDS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -97,14 +100,17 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
-            self.abort_lingering()
+            self.sweep(time.monotonic())
         self.should_exit = self.lifetime.stopping.is_set()
         return await super().on_tick(counter)
 
-    def abort_lingering(self) -> None:
-        transports = [connection.transport for connection in self.server_state.connections]
-        closing = [transport for transport in transports if transport.is_closing()]
-        for transport in self.lingering.overdue(closing, time.monotonic()):
+    def sweep(self, now: float) -> None:
+        """Abort connections that take too long to say what they want, or to end."""
+        connections = self.server_state.connections
+        closing = [connection.transport for connection in connections if connection.transport.is_closing()]
+        # A WebSocket has no `cycle`, an HTTP connection has none before its first request.
+        silent = [connection.transport for connection in connections if getattr(connection, "cycle", True) is None]
+        for transport in (*self.lingering.overdue(closing, now), *self.silent.overdue(silent, now)):
             transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
