@@ -69,13 +69,21 @@ ANONYMOUS = Identity("", "anonymous")
 def may_read(identity: Identity, stream: Stream, role: str | None) -> bool:
     if identity.scopes is not None:
         return _in_scope(identity, stream, "read")
+    if stream.personal:
+        return _owns(identity, stream)
     return identity.superuser or _in_audience(identity, stream.readers, role is not None)
 
 
 def may_write(identity: Identity, stream: Stream, role: str | None) -> bool:
     if identity.scopes is not None:
         return _in_scope(identity, stream, "publish")
+    if stream.personal:
+        return _owns(identity, stream)
     return identity.superuser or _in_audience(identity, stream.writers, role in WRITING_ROLES)
+
+
+def _owns(identity: Identity, stream: Stream) -> bool:
+    return identity.user_id is not None and stream.name == f"#{identity.user_id}"
 
 
 def _in_scope(identity: Identity, stream: Stream, action: str) -> bool:
@@ -99,10 +107,16 @@ def refusal(identity: Identity, stream: Stream, role: str | None) -> WirelogErro
 
 def readable_by(identity: Identity) -> Q:
     """The streams that `identity` may read, as a filter for Stream."""
-    if identity.superuser:
-        return Q()
     if identity.scopes is not None:
         return _matching(scope.pattern for scope in identity.scopes if "read" in scope.actions)
+    personal = Q(name__startswith="#")
+    mine = Q(name=f"#{identity.user_id}") if identity.user_id is not None else Q(pk__in=[])
+    return mine | (~personal & _shared_with(identity))
+
+
+def _shared_with(identity: Identity) -> Q:
+    if identity.superuser:
+        return Q()
     readable = Q(readers=Audience.ANYONE)
     if identity.user_id is not None:
         mine = Membership.objects.filter(Q(user=identity.user_id) | Q(group__in=identity.group_ids))

@@ -194,9 +194,11 @@ class PublishRequest(msgspec.Struct):
     idempotency_key: str = ""
 
 
-class PublishResult(msgspec.Struct):
-    offset: int
-    epoch: str
+class PublishResult(msgspec.Struct, omit_defaults=True):
+    """Nothing for an ephemeral stream, which has no offsets."""
+
+    offset: int = 0
+    epoch: str = ""
 
 
 async def publish(engine: Engine, identity: Identity, request: PublishRequest) -> PublishResult:
@@ -208,7 +210,7 @@ async def publish(engine: Engine, identity: Identity, request: PublishRequest) -
         idempotency_key=request.idempotency_key,
     )
     appended = await engine.journal.append(item)
-    return PublishResult(appended.offset, appended.epoch)
+    return PublishResult(appended.offset, appended.epoch) if appended.offset else PublishResult()
 
 
 class Method(NamedTuple):

@@ -115,13 +115,13 @@ class Journal:
             logger.exception("The journal could not append a batch of %d records.", len(items))
             outcomes = [InternalError() for _ in items]
         hint = hint_of(outcomes)
-        blob = hints.encode(hint) if hint.runs else b""
+        blob = hints.encode(hint) if hint.runs or hint.events else b""
         self._loop.call_soon_threadsafe(self._complete, requests, outcomes, blob)
         return following if following is not _NOTHING else self._queue.get()
 
     def _gather(self, first: _Request) -> tuple[list[_Request], Any]:
         requests = [first]
-        size, records = len(first.item.data), limit("BATCH_RECORDS")
+        size, records = weight(first.item), limit("BATCH_RECORDS")
         while len(requests) < records and size < limit("BATCH_BYTES"):
             try:
                 entry = self._queue.get_nowait()
@@ -130,7 +130,7 @@ class Journal:
             if not isinstance(entry, _Request):
                 return requests, entry
             requests.append(entry)
-            size += len(entry.item.data)
+            size += weight(entry.item)
         return requests, _NOTHING
 
     def _failed(self, error: DatabaseError, count: int) -> list[Outcome]:
@@ -165,6 +165,10 @@ class Journal:
 
 
 _NOTHING = object()
+
+
+def weight(item: Item) -> int:
+    return len(item.data) + len(item.blob or b"")
 
 
 def _settle(future: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:

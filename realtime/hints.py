@@ -34,11 +34,11 @@ class Run(msgspec.Struct, array_like=True):
 
 
 class Event(msgspec.Struct, array_like=True):
-    """Something that is not stored: `kind` is join or leave, `info` the ClientInfo as JSON."""
+    """Something that is not stored, as JSON: the ClientInfo of a join or leave, or the Publication of an ephemeral stream (pub)."""
 
     stream_id: int
     kind: str
-    info: str
+    body: str
 
 
 class Hint(msgspec.Struct, array_like=True):
@@ -71,7 +71,7 @@ def message(blob: bytes) -> dict[str, object]:
 
 def send_now(hint: Hint) -> None:
     """Tell the servers of records that this process, which serves nothing, has committed."""
-    if not hint.runs or not settings.WIRELOG.get("REDIS_URL"):
+    if not (hint.runs or hint.events) or not settings.WIRELOG.get("REDIS_URL"):
         return
     try:
         async_to_sync(_send_once)(encode(hint))

@@ -138,10 +138,19 @@ class Hub:
         feed = self.feeds.get(event.stream_id)
         if feed is None:
             return
-        push = protocol.presence_push(feed.channel, event.kind, event.info)
+        if event.kind == "pub":
+            self._pass_on(feed, Batch([protocol.push(feed.channel, "pub", event.body)]))
+            return
+        push = protocol.presence_push(feed.channel, event.kind, event.body)
         for subscription in [*feed.live, *feed.lagging]:
             if subscription.join_leave:
                 subscription.subscriber.outbox.control(push)
+
+    def _pass_on(self, feed: Feed, batch: Batch) -> None:
+        """A record of an ephemeral stream: who has no room for it goes without."""
+        for subscription in feed.live:
+            if subscription.subscriber.outbox.offer(batch):
+                self.delivered += 1
 
     def take_heads(self, heads: dict[int, int]) -> None:
         """The tick has seen records up to these offsets."""

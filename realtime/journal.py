@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import access, hints
+from . import access, hints, namespaces
 from .access import Identity
 from .conf import limit
 from .errors import (
@@ -24,11 +25,10 @@ from .errors import (
     PayloadTooLarge,
     StorageFull,
     StreamArchived,
-    UnknownStream,
     WirelogError,
 )
 from .models import Audience, Record, Stream
-from .protocol import Publication
+from .protocol import Publication, publication
 
 MAX_KEY = 200
 MAX_TAGS = 32
@@ -39,6 +39,7 @@ class Item:
     """One record to append. `data` is JSON text that `protocol.payload` has checked."""
 
     stream: str
+    # Empty for a blob.
     data: str
     # Whose rights count; None for a command or admin, who need none.
     identity: Identity | None = None
@@ -49,6 +50,9 @@ class Item:
     removed: bool = False
     tags: dict[str, str] | None = None
     device_time: int | None = None
+    # Instead of `data`: bytes and what they are.
+    blob: bytes | None = None
+    content_type: str = ""
     # The head that the publisher has seen: compare-and-set.
     expect_offset: int | None = None
 
@@ -59,6 +63,7 @@ class Appended:
 
     stream_id: int
     epoch: str
+    # 0 in an ephemeral stream: the record is broadcast, and stored nowhere.
     offset: int
     publication: Publication | None = None
 
@@ -128,14 +133,20 @@ class _Batch:
             return {(row[0], row[1], row[2]): (row[3], bytes(row[4] or b"")) for row in cursor.fetchall()}
 
     def _append(self, item: Item) -> Outcome:
-        stream = self.streams.get(item.stream)
         try:
-            if stream is None:
-                raise UnknownStream(item.stream)
+            stream = self.streams.get(item.stream) or self._create(item)
             self._check(item, stream)
+            if not stream.durable:
+                return self._pass_on(item, stream)
             return self._repeat(item, stream) or self._add(item, stream)
         except WirelogError as error:
             return error
+
+    def _create(self, item: Item) -> Stream:
+        """The stream that the first publish to a namespace makes. A refusal costs the others of the batch nothing."""
+        stream = namespaces.create(item.stream, item.identity, self.connection.alias)
+        self.streams[stream.name] = stream
+        return stream
 
     def _check(self, item: Item, stream: Stream) -> None:
         if item.identity is not None:
@@ -145,8 +156,7 @@ class _Batch:
         if stream.archived is not None:
             raise StreamArchived(stream.name)
         largest = stream.max_payload or limit("PAYLOAD_BYTES")
-        # A character is at most four bytes: only a text near the limit is counted exactly.
-        if len(item.data) * 4 > largest and (size := len(item.data.encode())) > largest:
+        if (size := size_of(item, largest)) > largest:
             raise PayloadTooLarge(stream.name, size, largest)
         for name, text in (("idempotency_key", item.idempotency_key), ("key", item.key)):
             check_text(name, text, MAX_KEY)
@@ -163,7 +173,7 @@ class _Batch:
             return None
         offset, digest = known
         # A redacted record has lost its digest: the retry still gets its offset.
-        if digest and digest != digest_of(item.data):
+        if digest and digest != digest_of(item):
             raise BadRequest("idempotency_key", f"was used for another payload, at offset {offset}")
         return Appended(stream.pk, stream.epoch, offset)
 
@@ -171,18 +181,28 @@ class _Batch:
         if item.expect_offset is not None and item.expect_offset != stream.head:
             raise Conflict(stream.name, item.expect_offset, stream.head)
         stream.head += 1
-        tags = json.dumps(item.tags, ensure_ascii=False, separators=(",", ":")) if item.tags else ""
-        digest = digest_of(item.data) if item.idempotency_key else None
+        publication = self._publication(item, stream.head)
+        digest = digest_of(item) if item.idempotency_key else None
         self.rows.append(
             (
-                *(stream.pk, stream.head, item.data, "", item.key, item.removed, tags),
+                *(stream.pk, stream.head, publication.data, item.blob, item.content_type, item.key, item.removed, publication.tags),
                 *(item.publisher, item.client, item.idempotency_key, digest, self.now, item.device_time),
             )
         )
         if digest is not None:
             self.known[stream.pk, item.publisher, item.idempotency_key] = (stream.head, digest)
-        publication = Publication(stream.head, item.data, self.now, item.publisher, item.client, item.key, item.removed, tags)
         return Appended(stream.pk, stream.epoch, stream.head, publication)
+
+    def _pass_on(self, item: Item, stream: Stream) -> Appended:
+        """In an ephemeral stream: no row, no offset, and nothing for this transaction to write."""
+        if item.expect_offset is not None or item.blob is not None:
+            raise BadRequest("data" if item.blob else "expect_offset", "needs a durable stream, this one keeps nothing")
+        return Appended(stream.pk, stream.epoch, 0, self._publication(item, 0))
+
+    def _publication(self, item: Item, offset: int) -> Publication:
+        tags = json.dumps(item.tags, ensure_ascii=False, separators=(",", ":")) if item.tags else ""
+        data = item.data if item.blob is None else blob_reference(item, offset)
+        return Publication(offset, data, self.now, item.publisher, item.client, item.key, item.removed, tags)
 
     def _write(self) -> None:
         if not self.rows:
@@ -200,12 +220,26 @@ def check_text(name: str, text: str, longest: int) -> None:
         raise BadRequest(name, f"must be at most {longest} printable characters")
 
 
-def digest_of(data: str) -> bytes:
-    return hashlib.blake2b(data.encode(), digest_size=16).digest()
+def size_of(item: Item, largest: int) -> int:
+    """Bytes of the payload; at a glance where a text cannot exceed `largest`, since a character is at most four bytes."""
+    if item.blob is not None:
+        return len(item.blob)
+    return len(item.data) if len(item.data) * 4 <= largest else len(item.data.encode())
+
+
+def digest_of(item: Item) -> bytes:
+    return hashlib.blake2b(item.data.encode() if item.blob is None else item.blob, digest_size=16).digest()
+
+
+def blob_reference(item: Item, offset: int) -> str:
+    """What JSON clients get in place of bytes. It is stored as the data of the record, so that every door tells the same."""
+    url = f"/api/streams/{quote(item.stream, safe='')}/blobs/{offset}"
+    reference = {"content_type": item.content_type, "size": len(item.blob or b""), "url": url}
+    return json.dumps(reference, separators=(",", ":"))
 
 
 _COLUMNS = (
-    *("stream_id", "offset", "data", "content_type", "key", "removed", "tags"),
+    *("stream_id", "offset", "data", "blob", "content_type", "key", "removed", "tags"),
     *("publisher", "client", "idempotency_key", "digest", "received", "device_time"),
 )
 _INSERT = "INSERT INTO {table} ({columns}) VALUES ({values})".format(
@@ -243,9 +277,14 @@ def append_now(items: Sequence[Item]) -> list[Outcome]:
 def hint_of(outcomes: Iterable[Outcome]) -> hints.Hint:
     """What the hubs are told of a batch: runs of new records, by stream."""
     runs: dict[int, hints.Run] = {}
+    events: list[hints.Event] = []
     for outcome in outcomes:
-        if isinstance(outcome, Appended) and outcome.publication is not None:
+        if not isinstance(outcome, Appended) or outcome.publication is None:
+            continue
+        if outcome.offset == 0:
+            events.append(hints.Event(outcome.stream_id, "pub", publication(outcome.publication)))
+        else:
             run = runs.setdefault(outcome.stream_id, hints.Run(outcome.stream_id, outcome.epoch, outcome.offset, 0, []))
             run.records.append(outcome.publication)
             run.head = outcome.offset
-    return hints.Hint(runs=list(runs.values()))
+    return hints.Hint(list(runs.values()), events)

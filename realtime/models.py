@@ -93,6 +93,11 @@ class Stream(Template):
     def label(self) -> str:
         return self.title or self.name
 
+    @property
+    def personal(self) -> bool:
+        """Whether it is `#<user id>`, which its user alone reads."""
+        return self.name.startswith("#")
+
 
 class Record(models.Model):
     """Append-only. Times are whole milliseconds since 1970, UTC."""

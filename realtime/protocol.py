@@ -227,7 +227,8 @@ def quote(text: str) -> str:
 
 def publication(record: Publication) -> str:
     """The Publication message, as it stands in a push and in a history reply."""
-    text = f'{{"data":{record.data},"offset":{record.offset},"time":{record.time}'
+    offset = f',"offset":{record.offset}' if record.offset else ""
+    text = f'{{"data":{record.data}{offset},"time":{record.time}'
     if record.publisher:
         text += f',"info":{{"user":{quote(record.publisher)},"client":{quote(record.client)}}}'
     if record.tags:
@@ -241,7 +242,12 @@ def publication(record: Publication) -> str:
 
 def publication_push(channel: str, record: Publication) -> str:
     """`channel` is already quoted: it is the same for every record of a stream."""
-    return f'{{"push":{{"channel":{channel},"pub":{publication(record)}}}}}'
+    return push(channel, "pub", publication(record))
+
+
+def push(channel: str, kind: str, body: str) -> str:
+    """`channel` and `body` are JSON already."""
+    return f'{{"push":{{"channel":{channel},"{kind}":{body}}}}}'
 
 
 # Results and pushes. Zero values are omitted, but for the fields without a default.
@@ -309,9 +315,9 @@ def error_reply(number: int, error: WirelogError) -> str:
 
 
 def presence_push(channel: str, kind: str, info: str) -> str:
-    """`kind` is join or leave; `channel` and `info` are JSON already."""
-    return f'{{"push":{{"channel":{channel},"{kind}":{{"info":{info}}}}}}}'
+    """`kind` is join or leave."""
+    return push(channel, kind, f'{{"info":{info}}}')
 
 
 def unsubscribe_push(channel: str, unsubscribe: Unsubscribe) -> str:
-    return f'{{"push":{{"channel":{channel},"unsubscribe":{{"code":{unsubscribe.code},"reason":{quote(unsubscribe.reason)}}}}}}}'
+    return push(channel, "unsubscribe", f'{{"code":{unsubscribe.code},"reason":{quote(unsubscribe.reason)}}}')

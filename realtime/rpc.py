@@ -12,7 +12,7 @@ from . import access
 from .access import Identity
 from .engine import Engine
 from .errors import BadRequest, NotPermitted, UnknownMethod
-from .journal import Item
+from .journal import Appended, Item
 from .models import ReadMarker, Record, Stream
 from .names import display_names
 from .presence import people_by_stream
@@ -52,6 +52,14 @@ def publish_item(raw: msgspec.Raw) -> Item:
     params = decode_params(raw, PublishParams)
     fields = {field: getattr(params, field) for field in ("idempotency_key", "key", "removed", "tags", "device_time", "expect_offset")}
     return Item(params.stream, payload(params.data), **fields)
+
+
+def published(appended: Appended) -> str:
+    """The answer to a publish, as JSON: nothing for an ephemeral stream, which has no offsets."""
+    if appended.offset == 0:
+        return "{}"
+    duplicate = ',"duplicate":true' if appended.duplicate else ""
+    return f'{{"offset":{appended.offset},"epoch":"{appended.epoch}"{duplicate}}}'
 
 
 # mark_read
@@ -106,7 +114,7 @@ async def streams(engine: Engine, identity: Identity, raw: msgspec.Raw) -> dict[
 def stream_list(identity: Identity) -> list[dict[str, Any]]:
     """What the list of streams shows, of all that `identity` may read. Three queries, however many streams."""
     marker = ReadMarker.objects.filter(stream=OuterRef("pk"), user=identity.user_id).values("offset")[:1]
-    rows = Stream.objects.filter(access.readable_by(identity), archived=None).annotate(seen=Subquery(marker)).order_by("name")
+    rows = Stream.objects.filter(access.readable_by(identity), archived=None).exclude(name__startswith="#").annotate(seen=Subquery(marker)).order_by("name")
     found = list(rows[:MAX_STREAMS])
     last = last_records(found)
     people = people_by_stream(stream.pk for stream in found)

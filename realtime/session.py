@@ -16,7 +16,7 @@ import msgspec
 from django.conf import settings
 from django.db import DatabaseError
 
-from . import access, protocol, rpc
+from . import access, namespaces, protocol, rpc
 from .access import ANONYMOUS, Identity
 from .conf import limit
 from .cursor import Feed, Subscription
@@ -35,13 +35,14 @@ from .errors import (
     InternalError,
     LimitExceeded,
     NotAvailable,
+    UnknownStream,
     Unrecoverable,
     Unsubscribe,
     WirelogError,
 )
 from .history import history
 from .journal import Item, Outcome
-from .models import STREAM_NAME, Stream
+from .models import Stream
 from .outbox import Outbox
 from .presence import Member
 from .protocol import EMPTY, ChannelRequest, ConnectRequest, HistoryRequest, PublishRequest, Result, RpcRequest, SubscribeRequest
@@ -176,14 +177,15 @@ class Session:
         subscription = self.engine.hub.subscribe(feed, self, position, request.join_leave and stream.join_leave)
         self.subscriptions[name] = subscription
         self._streams[subscription] = stream
-        self._control(protocol.reply(number, "subscribe", self._subscribed(request, subscription.feed, position)))
+        result = self._subscribed(request, subscription.feed, position) if stream.durable else protocol.SubscribeResult()
+        self._control(protocol.reply(number, "subscribe", result))
         if self.member is not None:
             self.engine.presence.subscribed(self.member, stream)
 
     def _check_subscribe(self, request: SubscribeRequest) -> None:
         if not request.channel or request.delta not in ("", "fossil"):
             raise Disconnect(BAD_REQUEST)
-        if not STREAM_NAME.match(request.channel):
+        if not namespaces.is_stream_name(request.channel):
             raise BadRequest("channel", "is not a stream name")
         if request.type:
             raise NotAvailable(f"subscription type {request.type}")
@@ -193,7 +195,7 @@ class Session:
             raise LimitExceeded("streams per connection", limit("STREAMS_PER_CONNECTION"))
 
     async def _open(self, request: SubscribeRequest) -> tuple[Stream, Feed]:
-        stream = await self.engine.reads.run(access.readable, self._who, request.channel)
+        stream = await self._find_or_create(request.channel)
         feed = await self.engine.hub.open(stream)
         if request.recover and request.offset > feed.last:
             await self.engine.hub.catch_up(feed, stream)
@@ -201,9 +203,18 @@ class Session:
             raise Disconnect(self.closing)
         return stream, feed
 
+    async def _find_or_create(self, name: str) -> Stream:
+        """The stream `name`, which the first subscription of a possible writer creates where its namespace allows it."""
+        try:
+            return await self.engine.reads.run(access.readable, self._who, name)
+        except UnknownStream:
+            if not await self.engine.reads.run(namespaces.may_create, name):
+                raise
+        return await self.engine.journal.run(lambda: namespaces.open_or_create(self._who, name))
+
     def _position(self, request: SubscribeRequest, stream: Stream, feed: Feed) -> int | None:
         """Where the cursor starts; None at the end. Raises Unrecoverable when the client wants that rather than to start over."""
-        if not request.recover:
+        if not request.recover or not stream.durable:
             return None
         same = request.epoch in ("", feed.epoch)
         if same and stream.tail - 1 <= request.offset <= feed.last:
@@ -286,8 +297,7 @@ class Session:
         if isinstance(outcome, WirelogError):
             self._control(protocol.error_reply(number, outcome))
             return
-        duplicate = ',"duplicate":true' if outcome.duplicate else ""
-        self._control(f'{{"id":{number},"rpc":{{"data":{{"offset":{outcome.offset},"epoch":"{outcome.epoch}"{duplicate}}}}}}}')
+        self._control(f'{{"id":{number},"rpc":{{"data":{rpc.published(outcome)}}}}}')
 
     def _land(self) -> None:
         self._in_flight -= 1

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from realtime import hints, hub
+from realtime import hints, hub, protocol
 from realtime.cursor import Subscription
 from realtime.errors import INSUFFICIENT_STATE, STREAM_REMOVED, Unsubscribe
 from realtime.hub import Hub
 from realtime.models import Stream
-from realtime.outbox import Limits, Outbox
+from realtime.outbox import Batch, Limits, Outbox
 from realtime.protocol import Publication
 from realtime.pump import Pump
 from realtime.reads import Page
@@ -405,6 +405,24 @@ def test_a_hint_of_another_epoch_is_not_delivered() -> None:
         world.hub.take_hint(hints.encode(hints.Hint([hints.Run(STREAM_ID, "foreign1", 1, 1, [record(1)])])))
         await asyncio.sleep(1)
         assert client.received == []
+
+    scenario(body)
+
+
+def test_a_record_of_an_ephemeral_stream_goes_to_whoever_has_room() -> None:
+    async def body(world: World) -> None:
+        quick, full = world.client(), world.client()
+        await quick.subscribe()
+        await full.subscribe()
+        assert quick.subscription is not None
+        full.reader.cancel()
+        while full.outbox.offer(Batch(["x" * 1_000])):
+            pass
+        before = world.hub.delivered
+        body = protocol.publication(Publication(0, '{"x":1}', 7))
+        world.hub.take_hint(hints.encode(hints.Hint(events=[hints.Event(STREAM_ID, "pub", body)])))
+        assert quick.outbox.take(0) == '{"push":{"channel":"s","pub":{"data":{"x":1},"time":7}}}'
+        assert world.hub.delivered == before + 1
 
     scenario(body)
 

@@ -1,0 +1,82 @@
+"""Streams that come into being on first use: of a namespace by its template, and the personal stream of each user."""
+
+import re
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from . import access
+from .access import Identity
+from .errors import LimitExceeded, UnknownStream
+from .models import STREAM_NAME, Audience, Kind, Namespace, Stream, Template
+
+# A device with a bug in its names must not fill the table.
+MAX_STREAMS = 10_000
+PERSONAL = re.compile(r"#[1-9][0-9]{0,17}\Z")
+TEMPLATE_FIELDS = tuple(field.name for field in Template._meta.get_fields())
+
+
+def is_stream_name(name: str) -> bool:
+    return STREAM_NAME.match(name) is not None or PERSONAL.match(name) is not None
+
+
+def namespace_of(name: str) -> str:
+    """The part before the first colon; empty for a name without one."""
+    return name.partition(":")[0] if ":" in name else ""
+
+
+def create(name: str, identity: Identity | None, using: str) -> Stream:
+    """Create the stream `name` on its first use by `identity` (None: trusted). Runs in the caller's transaction.
+
+    Raises UnknownStream when no template allows it, or it does not let `identity` write; LimitExceeded for a full namespace.
+    """
+    stream = _personal(name, using) if name.startswith("#") else _by_template(name, using)
+    if stream is None or (identity is not None and not access.may_write(identity, stream, None)):
+        raise UnknownStream(name)
+    if not name.startswith("#") and siblings(name, using).count() >= MAX_STREAMS:
+        raise LimitExceeded(f"streams in the namespace {namespace_of(name)!r}", MAX_STREAMS)
+    stream.save(using=using)
+    return stream
+
+
+def _by_template(name: str, using: str) -> Stream | None:
+    if not STREAM_NAME.match(name):
+        return None
+    template = Namespace.objects.using(using).filter(name=namespace_of(name), create_on_use=True).first()
+    if template is None:
+        return None
+    return Stream(name=name, **{field: getattr(template, field) for field in TEMPLATE_FIELDS})
+
+
+def _personal(name: str, using: str) -> Stream | None:
+    """What programs tell one user. Nobody else reads it, whatever its row says: access.py knows its name."""
+    if not PERSONAL.match(name) or not get_user_model()._default_manager.using(using).filter(pk=int(name[1:])).exists():
+        return None
+    closed = {"readers": Audience.MEMBERS, "writers": Audience.MEMBERS, "presence": False, "join_leave": False}
+    return Stream(name=name, title="Personal", kind=Kind.FEED, **closed)
+
+
+def siblings(name: str, using: str) -> QuerySet[Stream]:
+    """The streams of the namespace of `name`."""
+    streams = Stream.objects.using(using)
+    namespace = namespace_of(name)
+    if not namespace:
+        return streams.exclude(name__contains=":").exclude(name__startswith="#")
+    # A range, which the index of names answers: ";" is the character after ":".
+    return streams.filter(Q(name__gte=f"{namespace}:") & Q(name__lt=f"{namespace};"))
+
+
+def open_or_create(identity: Identity, name: str) -> Stream:
+    """For a subscriber: the readable stream `name`, created if it is missing and `identity` may write to it. Writes."""
+    with transaction.atomic():
+        if not Stream.objects.filter(name=name).exists():
+            create(name, identity, "default")
+        return access.readable(identity, name)
+
+
+def may_create(name: str) -> bool:
+    """Whether a first use of `name` could create it: asked by a reader, before the write thread is."""
+    if name.startswith("#"):
+        return True
+    return Namespace.objects.filter(name=namespace_of(name), create_on_use=True).exists()
