@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -189,6 +190,21 @@ def test_a_second_signal_ends_it_at_once(server: RunningServer) -> None:
         eventually_sync(lambda: refuses(server))
         server.send_signal(signal.SIGTERM)
         assert server.wait(1) == -signal.SIGTERM
+
+
+def test_a_locked_database_does_not_hold_the_end(make_server: Fleet, kind: str) -> None:
+    server = make_server.new(kind, WIRELOG_DRAIN_SECONDS="3")
+    server.start()
+    with ThreadPoolExecutor() as pool, closing(sqlite3.connect(server.data / "wirelog.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        publishing = pool.submit(server.post, "/api/publish", {"channel": "lobby", "data": 1}, "device")
+        eventually_sync(lambda: not publishing.done() and server.get("/healthz").status == 200)
+        started = time.monotonic()
+        # The journal's thread waits for the lock, up to 20 s; the process does not.
+        assert server.stop() == 0
+        assert time.monotonic() - started < 8
+        with pytest.raises((http.client.HTTPException, OSError)):
+            publishing.result()
 
 
 def refuses(server: RunningServer) -> bool:
