@@ -28,12 +28,10 @@ function show(minutes) {
   write(WINDOW, String(minutes));
 }
 
-byId("window").hidden = false;
 byId("window").addEventListener("click", (event) => {
   const { minutes } = event.target.dataset;
   if (minutes !== undefined) show(Number(minutes));
 });
-byId("table-toggle").hidden = false;
 byId("table-toggle").addEventListener("click", () => chart.toggleTable());
 listen({ ".": pause, " ": pause, t: () => chart.toggleTable() });
 

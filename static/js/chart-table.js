@@ -17,12 +17,11 @@ export class ChartTable {
   constructor(place) {
     this.#place = place;
     this.#table = place.querySelector("table");
-    place.hidden = true;
   }
 
   toggle() {
     this.shown = !this.shown;
-    this.#place.hidden = !this.shown;
+    this.#place.classList.toggle("table-shown", this.shown);
     this.#table.hidden = false;
     this.#drawnAt = 0;
   }

@@ -37,7 +37,7 @@ export class Chart {
     this.tail = page.tail;
     this.#buffer.append(records);
     this.#layOut();
-    this.paint = painter(() => this.#paint(), PAINT_MS);
+    this.paint = painter(() => this.#paint(), () => PAINT_MS);
     new ResizeObserver(() => this.#resize()).observe(byId("charts"));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.recolour());
     document.addEventListener("wirelog:theme", () => this.recolour());

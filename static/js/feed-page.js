@@ -1,4 +1,6 @@
 import { Composer } from "./composer.js";
+import { behind } from "./connection-state.js";
+import { CAP } from "./feed-model.js";
 import { Feed } from "./feed.js";
 import { listen } from "./keyboard.js";
 import { Live } from "./live.js";
@@ -22,9 +24,10 @@ const live = new Live(page, {
   restart: (position) => feed.restart(position),
   change(state) {
     feed.model.client = live.clientId;
+    feed.hurried = behind(state) > CAP;
     outgoing?.follow(live.live);
-    showPosition(state, feed.epoch);
   },
+  shown: (state) => showPosition(state, feed.epoch),
   subscribed() {
     presence?.refresh();
     feed.again();

@@ -13,6 +13,8 @@ const PAGE = 50;
 const MAX_PAGE = 300;
 // Older records are loaded before the reader comes to the end of what is here.
 const AHEAD_PX = 600;
+// Thousands of records on their way: nobody reads them as they fly by, so most of the time goes into taking them in.
+const HURRIED_MS = 400;
 
 export class Feed {
   #view;
@@ -23,11 +25,13 @@ export class Feed {
   // Whether the last load failed; then the reader says when to try again.
   #trouble = false;
 
+  hurried = false;
+
   constructor(page, records, subscription) {
     this.model = new FeedModel(page);
     this.model.reset(records, page.head);
     this.scroll = new FeedScroll(byId("feed-scroll"), byId("feed"));
-    this.paint = painter(() => this.#paint());
+    this.paint = painter(() => this.#paint(), () => (this.hurried ? HURRIED_MS : 0));
     this.#view = new WireView(byId("feed"));
     this.#history = new History(subscription, page.epoch);
     this.#watch();

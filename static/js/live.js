@@ -1,13 +1,14 @@
 // One stream, live: the subscription from the rendered position on, and the state of the connection, for any view of it.
 //
 // handlers: record(record) for each record in order; restart(position) when the stream cannot be resumed from where the page was;
-// change(state) after every change of the connection; presence events join(info), leave(info).
+// change(state) when the connection changes, shown(state) when its picture does; join(info) and leave(info) of others.
 
 import { client, tryNow } from "./client.js";
 import { SIGNED_OUT, SOMEBODY_ELSE, closed, isCredential, signedOut, unsubscribed } from "./closings.js";
 import { describe, initial, isLive, reduce } from "./connection-state.js";
 import { showConnection } from "./connection-view.js";
 import { measureLatency } from "./latency.js";
+import { painter } from "./paint.js";
 import { recordOf } from "./record.js";
 import { clockSeconds } from "./times.js";
 import { whoAmI } from "./whoami.js";
@@ -63,8 +64,11 @@ export class Live {
   }
 
   dispatch(event) {
+    const was = this.live;
     this.#state = reduce(this.#state, { at: Date.now(), ...event });
-    this.#show();
+    this.#paint();
+    // Thousands of records in a second change nothing but a number.
+    if (event.type === "record" && this.live === was) return;
     this.onPause();
     this.#handlers.change?.(this.#state);
   }
@@ -73,7 +77,10 @@ export class Live {
     this.dispatch({ type: this.paused ? "resume" : "pause" });
   }
 
+  #paint = painter(() => this.#show());
+
   #show() {
+    this.#handlers.shown?.(this.#state);
     const actions = { try: ["Try now", tryNow], resume: ["Resume", () => this.togglePause()] };
     showConnection(describe(this.#state, Date.now(), clockSeconds), this.#state.ended, actions);
   }

@@ -2,7 +2,6 @@
 const button = document.getElementById("show-password");
 const field = document.getElementById("id_password");
 
-button.hidden = false;
 button.addEventListener("click", () => {
   const show = field.type === "password";
   field.type = show ? "text" : "password";

@@ -16,7 +16,6 @@ export function wirePause(live, { paused, resumed }) {
   }
 
   live.onPause = follow;
-  button.hidden = false;
   button.addEventListener("click", () => live.togglePause());
   return () => live.togglePause();
 }
