@@ -91,7 +91,11 @@ class Process:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, *self.command], cwd=ROOT, env=self.env, stdout=subprocess.PIPE, stderr=log)
         assert self.process.stdout is not None
-        return self._read_line(self.process.stdout, time.monotonic() + SECONDS)
+        try:
+            return self._read_line(self.process.stdout, time.monotonic() + SECONDS)
+        except BaseException:
+            self.kill()
+            raise
 
     def _read_line(self, stdout: IO[bytes], deadline: float) -> str:
         line = b""
