@@ -137,7 +137,7 @@ def _common(request: HttpRequest, identity: Identity, found: Stream, view: str) 
         "closed": "This stream is archived: it can be read, not written." if may_write else "You may read this stream, not write to it.",
         "edit_url": reverse("admin:realtime_stream_change", args=[found.pk]) if request.user.has_perm("realtime.change_stream") else "",
         "publish_url": request.build_absolute_uri("/api/publish"),
-        "curl_body": json.dumps({"channel": found.name, "data": {"value": 1} if view == "chart" else {"text": "hi"}}),
+        "curl_body": json.dumps({"channel": found.name, "data": {"text": "hi"}}, separators=(",", ":")),
     }
 
 

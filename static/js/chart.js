@@ -152,6 +152,7 @@ export class Chart {
     if (at === undefined || this.#pointed) return;
     const silent = gapsOf([at], now, this.#buffer.interval).length > 0;
     where.classList.toggle("chart-silent", silent);
+    byId("charts").classList.toggle("charts-silent", silent);
     const word = silent ? `no records for ${age(at * 1000, now * 1000)}` : clockSeconds(at * 1000);
     setText(where, this.#head > 0 ? `${word} · offset ${grouped(this.#head)}` : word);
   }

@@ -50,8 +50,14 @@ export class StreamList {
 
   // Ages go on between answers.
   tick() {
+    for (const row of this.#rows) this.#fillAge(this.#elements.get(row.name), row);
+  }
+
+  #fillAge(element, row) {
     const now = Date.now();
-    for (const row of this.#rows) setText(this.#elements.get(row.name).querySelector(".row-age"), age(row.time, now));
+    const silent = isSilent(row, now);
+    element.classList.toggle("row-silent", silent);
+    setText(element.querySelector(".row-age"), `${silent && row.time > 0 ? "silent " : ""}${age(row.time, now)}`);
   }
 
   #count(name, count) {
@@ -95,9 +101,8 @@ export class StreamList {
     setText(who, row.last !== null && row.people ? this.#who(row.last.publisher) : "");
     setText(words, row.last === null ? "no records yet" : summary(row.kind, row.last.data));
     setText(element.querySelector(".row-here"), row.presence > 0 ? `${row.presence} here` : "");
-    const time = element.querySelector(".row-age");
-    time.title = row.time > 0 ? absolute(row.time) : "";
-    setText(time, age(row.time, Date.now()));
+    element.querySelector(".row-age").title = row.time > 0 ? absolute(row.time) : "";
+    this.#fillAge(element, row);
     const line = element.querySelector("polyline");
     line.setAttribute("points", polyline(this.#series.get(row.name)?.points ?? []));
   }
