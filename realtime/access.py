@@ -223,6 +223,17 @@ def identity_of_key(secret: str) -> Identity | None:
 # Where a connection comes from. `scope` is that of ASGI.
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What is known of a connection before it has said anything."""
+
+    # The session cookie, when the Origin is good; else "".
+    session_key: str = ""
+    origin_allowed: bool = False
+    address: str | None = None
+    agent: str = ""
+
+
 def header(scope: Mapping[str, Any], name: bytes) -> str:
     """The first header `name` (lower case), or ""."""
     for key, value in scope.get("headers", ()):
@@ -243,9 +254,11 @@ def _trusts_peer(scope: Mapping[str, Any]) -> bool:
 
 def _address(text: str) -> str | None:
     try:
-        return str(ip_address(text.strip()))
+        address = ip_address(text.strip())
     except ValueError:
         return None
+    # A socket of both families names an IPv4 client in the manner of IPv6.
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def scheme(scope: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ from channels.exceptions import StopConsumer
 from django.conf import settings
 
 from . import access, engine
+from .access import Caller
 from .errors import FOREIGN_ORIGIN, SLOW, Close
-from .session import Caller, Session
+from .session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +79,11 @@ class WebSocketConsumer(AsyncConsumer):
         with contextlib.suppress(OSError, RuntimeError):
             while True:
                 self.wake.clear()
+                if session.closing is not None:
+                    session.outbox.finish()
                 while session.closing != SLOW and (frame := session.outbox.take(now())) is not None:
                     await self.base_send({"type": "websocket.send", "text": frame})
-                if session.closing is not None:
+                if session.closing is not None and session.finished:
                     await self._close(session.closing)
                     return
                 await self.wake.wait()

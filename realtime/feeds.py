@@ -137,7 +137,9 @@ class HostFeed:
     def sample(self) -> dict[str, float]:
         """One record: levels now, and rates since the sample before."""
         before, self.counters = self.counters, read_counters()
-        return rates(before, self.counters) | levels()
+        found = rates(before, self.counters)
+        # In the order in which pages show the fields.
+        return {"cpu": found.pop("cpu")} | levels() | found
 
     def item(self) -> Item:
         return Item(self.stream, json.dumps(self.sample(), separators=(",", ":")), publisher=PRINCIPAL)

@@ -182,6 +182,16 @@ class Outbox:
                 self._control -= batch.size
         return size
 
+    def finish(self) -> None:
+        """Only replies and control pushes go out any more, and at once: what was published the client asks for when it is back."""
+        if self._at:
+            self._at = 0
+            self._batches.popleft()
+        self._batches = deque(batch for batch in self._batches if batch.control)
+        self.waiting = self._control
+        self._confirmed = self._sent
+        self.window = self._limits.outbox_bytes * 2
+
     # Pings
 
     def start_pings(self, first: float) -> None:

@@ -114,7 +114,8 @@ async def streams(engine: Engine, identity: Identity, raw: msgspec.Raw) -> dict[
 def stream_list(identity: Identity) -> list[dict[str, Any]]:
     """What the list of streams shows, of all that `identity` may read. Three queries, however many streams."""
     marker = ReadMarker.objects.filter(stream=OuterRef("pk"), user=identity.user_id).values("offset")[:1]
-    rows = Stream.objects.filter(access.readable_by(identity), archived=None).exclude(name__startswith="#").annotate(seen=Subquery(marker)).order_by("name")
+    shared = Stream.objects.filter(access.readable_by(identity), archived=None).exclude(name__startswith="#")
+    rows = shared.annotate(seen=Subquery(marker)).order_by("name")
     found = list(rows[:MAX_STREAMS])
     last = last_records(found)
     people = people_by_stream(stream.pk for stream in found)

@@ -8,7 +8,6 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from . import access, namespaces, protocol, rpc
-from .access import ANONYMOUS, Identity
+from .access import ANONYMOUS, Caller, Identity
 from .conf import limit
 from .cursor import Feed, Subscription
 from .engine import Engine
@@ -26,6 +25,7 @@ from .errors import (
     INVALID_TOKEN,
     NOT_AVAILABLE,
     SERVER_ERROR,
+    SHUTDOWN,
     SLOW,
     STALE,
     AlreadySubscribed,
@@ -47,17 +47,6 @@ from .outbox import Outbox
 from .presence import Member
 from .protocol import EMPTY, ChannelRequest, ConnectRequest, HistoryRequest, PublishRequest, Result, RpcRequest, SubscribeRequest
 from .pump import Pump
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """What is known of a connection before it has said anything."""
-
-    # The session cookie, when the Origin is good; else "".
-    session_key: str = ""
-    origin_allowed: bool = False
-    address: str | None = None
-    agent: str = ""
 
 
 class Session:
@@ -88,6 +77,8 @@ class Session:
         self._max_in_flight = limit("IN_FLIGHT")
         self._landed = asyncio.Event()
         engine.sessions.add(self)
+        if engine.draining:
+            self.close(SHUTDOWN)
 
     # In
 
@@ -302,6 +293,8 @@ class Session:
     def _land(self) -> None:
         self._in_flight -= 1
         self._landed.set()
+        if self.closing is not None:
+            self._wake()
 
     # presence, history, the rest
 
@@ -346,6 +339,11 @@ class Session:
     }
 
     # Out
+
+    @property
+    def finished(self) -> bool:
+        """Whether a closing connection has nothing more to say. At a shutdown what was published is answered first."""
+        return self.closing is not None and (self.closing != SHUTDOWN or self._in_flight == 0)
 
     def _control(self, line: str) -> None:
         if not self.outbox.control(line):

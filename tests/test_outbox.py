@@ -164,6 +164,18 @@ def test_replies_that_alone_overflow_say_so_and_room_comes_back_when_they_are_se
     assert desk.outbox.control("x" * 9_000)
 
 
+def test_at_the_end_only_replies_go_out_and_no_window_holds_them() -> None:
+    desk = Desk()
+    desk.outbox.offer(lines(100, 100))
+    desk.drain()
+    desk.outbox.offer(lines(3, 100))
+    for number in range(60):
+        desk.outbox.control(f"reply{number:095}")
+    desk.outbox.finish()
+    assert [message for message in desk.drain() if message != "{}"] == [f"reply{number:095}" for number in range(60)]
+    assert desk.outbox.waiting == 0
+
+
 def test_it_tells_when_less_than_half_waits() -> None:
     desk = Desk(Limits(outbox_bytes=4_000, frame_bytes=1_000))
     told: list[int] = []
