@@ -1,0 +1,37 @@
+import re
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from realtime.conf import SETTINGS, limit
+
+
+def test_a_limit_that_nobody_set_has_its_default(settings: Any) -> None:
+    del settings.WIRELOG
+    assert {setting.name: limit(setting.name) for setting in SETTINGS} == {setting.name: setting.default for setting in SETTINGS}
+
+
+@pytest.mark.parametrize("value", [0, 1, 10**12])
+def test_a_whole_number_is_taken_as_it_is(settings: Any, value: int) -> None:
+    settings.WIRELOG = {"IN_FLIGHT": value}
+    assert limit("IN_FLIGHT") == value
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "256", "", None, True, False, [256]])
+def test_anything_else_is_refused_by_a_sentence_that_names_it(settings: Any, value: Any) -> None:
+    settings.WIRELOG = {"IN_FLIGHT": value}
+    sentence = f"WIRELOG_IN_FLIGHT must be a whole number, 0 or more, not {value!r}."
+    with pytest.raises(ImproperlyConfigured, match=re.escape(sentence)):
+        limit("IN_FLIGHT")
+
+
+def test_a_name_that_is_no_setting_is_an_error_of_the_program(settings: Any) -> None:
+    settings.WIRELOG = {"NO_SUCH": 1}
+    with pytest.raises(KeyError):
+        limit("NO_SUCH")
+
+
+def test_every_setting_has_a_name_of_its_own_and_a_sentence() -> None:
+    assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
+    assert all(setting.help.endswith(".") and setting.default >= 0 for setting in SETTINGS)
