@@ -15,6 +15,16 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+class Brief(logging.Filter):
+    """For a library that logs a traceback where a sentence says it: the error stays, its traceback goes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", None
+            record.exc_info = None
+        return True
+
+
 class TextFormatter(logging.Formatter):
     """For people. A traceback follows its line, indented."""
 

@@ -175,8 +175,13 @@ LOGGING = {
     "formatters": {"text": {"()": "project.logs.TextFormatter"}, "json": {"()": "project.logs.JsonFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": environment.choice("LOG_FORMAT", "text", ("text", "json"))}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    # Django would mail errors and print its own access lines; one handler is enough.
-    "loggers": {name: {"handlers": [], "level": "NOTSET", "propagate": True} for name in ("django", "django.server")},
+    "filters": {"brief": {"()": "project.logs.Brief"}},
+    "loggers": {
+        # Django would mail errors and print its own access lines; one handler is enough.
+        **{name: {"handlers": [], "level": "NOTSET", "propagate": True} for name in ("django", "django.server")},
+        # A Redis that is away is a state, not a bug: no traceback for each try to reach it.
+        "channels_redis.pubsub": {"filters": ["brief"]},
+    },
 }
 
 # Wirelog

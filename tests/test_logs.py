@@ -50,3 +50,9 @@ def test_json_is_one_object_on_one_line_with_the_fields_of_the_call() -> None:
 def test_json_says_something_of_what_it_cannot_encode() -> None:
     event = json.loads(JsonFormatter().format(record("x", peer={1, 2})))
     assert event["peer"] == "{1, 2}"
+
+
+def test_a_library_that_logs_a_traceback_for_a_state_is_made_brief() -> None:
+    record = logging.makeLogRecord({"msg": "Away", "exc_info": (OSError, OSError("no route"), None)})
+    assert logs.Brief().filter(record)
+    assert (record.getMessage(), record.exc_info) == ("Away: no route", None)
