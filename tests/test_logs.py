@@ -3,7 +3,7 @@ import logging
 import sys
 from typing import Any
 
-from project.logs import JsonFormatter, TextFormatter
+from project.logs import Brief, JsonFormatter, TextFormatter
 
 
 def record(message: str, *arguments: object, **extra: Any) -> logging.LogRecord:
@@ -53,6 +53,6 @@ def test_json_says_something_of_what_it_cannot_encode() -> None:
 
 
 def test_a_library_that_logs_a_traceback_for_a_state_is_made_brief() -> None:
-    record = logging.makeLogRecord({"msg": "Away", "exc_info": (OSError, OSError("no route"), None)})
-    assert logs.Brief().filter(record)
-    assert (record.getMessage(), record.exc_info) == ("Away: no route", None)
+    away = logging.makeLogRecord({"msg": "Away", "exc_info": (OSError, OSError("no route"), None)})
+    assert Brief().filter(away)
+    assert (away.getMessage(), away.exc_info) == ("Away: no route", None)
