@@ -75,8 +75,9 @@ def send_now(hint: Hint) -> None:
         return
     try:
         async_to_sync(_send_once)(encode(hint))
-    except (OSError, TimeoutError) as error:
-        logger.warning("The broadcast was lost, the records are stored and the servers will find them: %s", error)
+    except Exception as error:  # noqa: BLE001
+        # Any error of any layer (those of Redis are no OSError): the records are committed, so nothing has failed.
+        logger.warning("The broadcast was lost, the records are stored and the servers will find them: %r", error)
 
 
 async def _send_once(blob: bytes) -> None:

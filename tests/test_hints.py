@@ -3,6 +3,7 @@ import logging
 from typing import Any
 
 import pytest
+from redis.exceptions import RedisError
 
 from realtime import hints
 from realtime.hints import Event, Hint, Run, Sender
@@ -131,7 +132,7 @@ async def test_when_redis_is_away_the_records_are_stored_all_the_same(
     monkeypatch: pytest.MonkeyPatch, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     layer = Layer()
-    layer.error = OSError("gone")
+    layer.error = RedisError("gone")
     monkeypatch.setattr(hints, "get_channel_layer", lambda: layer)
     settings.WIRELOG = {**settings.WIRELOG, "REDIS_URL": "redis://example"}
     await asyncio.to_thread(hints.send_now, Hint([run_of(1)]))
