@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -12,10 +13,10 @@ from django.test import Client as Browser
 
 from project.users.models import User
 from realtime import journal
-from realtime.access import Identity, Scope, identity_of_user
+from realtime.access import Caller, Identity, Scope, identity_of_user
 from realtime.engine import Engine, current
 from realtime.models import ApiKey, Stream
-from realtime.session import Caller, Session
+from realtime.session import Session
 
 from .waiting import eventually
 
@@ -76,7 +77,7 @@ async def elsewhere(work: Callable[..., T], *args: Any, **fields: Any) -> T:
 @contextmanager
 def write_lock() -> Iterator[None]:
     """Somebody else is in the middle of a transaction."""
-    other = connection.Database.connect(connection.settings_dict["NAME"], isolation_level=None)
+    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -137,17 +138,17 @@ class Client:
     async def frame(self, *lines: Message | str) -> None:
         await self.session.receive("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
 
-    def command(self, method: str, **request: Any) -> Message:
+    def command(self, method: str, /, **request: Any) -> Message:
         self.numbers += 1
         return {"id": self.numbers, method: request}
 
-    async def ask(self, method: str, **request: Any) -> Any:
+    async def ask(self, method: str, /, **request: Any) -> Any:
         """The result of one command, or the code of its error."""
         command = self.command(method, **request)
         await self.frame(command)
         return answer(await self.reply(command["id"]))
 
-    async def rpc(self, method: str, **params: Any) -> Any:
+    async def rpc(self, method: str, /, **params: Any) -> Any:
         result = await self.ask("rpc", method=method, data=params)
         return result if isinstance(result, int) else result.get("data")
 

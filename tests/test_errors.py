@@ -102,7 +102,7 @@ def test_the_range_of_an_unsubscribe_code_says_whether_the_client_subscribes_aga
 
 
 def test_reasons_are_words_that_fit_a_close_frame_and_no_code_is_used_twice() -> None:
-    everything = [*CLOSES.values(), *UNSUBSCRIBES.values()]
+    everything: list[Close | Unsubscribe] = [*CLOSES.values(), *UNSUBSCRIBES.values()]
     assert len({one.code for one in everything}) == len(everything)
     for one in everything:
         # centrifuge-js takes a reason that is JSON apart.
