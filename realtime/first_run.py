@@ -87,7 +87,7 @@ def token(user: AbstractUser) -> str:
 
 def stamp(user: AbstractUser) -> str:
     """Changes with every sign-in and every password, so the first use ends a link. A digest: a URL is no place for a password hash."""
-    return salted_hmac(SALT, f"{user.last_login}{user.password}", algorithm="sha256").hexdigest()
+    return salted_hmac(SALT, f"{user.last_login}{user.password}", algorithm="sha256").hexdigest()[:32]
 
 
 def holder(token: str) -> AbstractUser | None:
