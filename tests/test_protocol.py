@@ -201,8 +201,10 @@ def test_parameters_of_the_wrong_type_are_a_bad_request_that_names_the_field() -
         (protocol.reply(2, "rpc", protocol.RpcResult(msgspec.Raw(b"{}"))), '{"id":2,"rpc":{"data":{}}}'),
         (
             protocol.error_reply(5, InternalError()),
-            '{"id":5,"error":{"code":100,"message":"internal server error: the outcome is unknown, '
-            'retry with the same idempotency key","temporary":true}}',
+            (
+                '{"id":5,"error":{"code":100,"message":"internal server error: the outcome is unknown, '
+                'retry with the same idempotency key","temporary":true}}'
+            ),
         ),
         (
             protocol.error_reply(5, UnknownStream('a"b')),
