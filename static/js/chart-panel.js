@@ -1,7 +1,8 @@
 // One panel: title, legend, the newest value, the plot.
 
 import uPlot from "../uplot/uPlot.esm.js";
-import { decimalsOf, decimate, gapsOf, scale, ticks, withHoles } from "./chart-buffer.js";
+import { decimate, gapsOf, withHoles } from "./chart-buffer.js";
+import { decimalsOf, scale, ticks } from "./chart-scale.js";
 import { clone, setText } from "./page.js";
 import { clock, clockSeconds } from "./times.js";
 import { grouped, number } from "./words.js";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChartBuffer, decimalsOf, decimate, gapsOf, interval, scale, ticks, withHoles } from "../../static/js/chart-buffer.js";
+import { ChartBuffer, decimate, gapsOf, interval, withHoles } from "../../static/js/chart-buffer.js";
 import { numbersOf, panelsOf } from "../../static/js/chart-fields.js";
+import { decimalsOf, scale, ticks } from "../../static/js/chart-scale.js";
 
 const record = (offset, seconds, data) => ({ offset, time: seconds * 1000, data });
 const titles = (panels) => panels.map(({ title }) => title);
