@@ -88,8 +88,8 @@ def make_venv() -> None:
 
 def install_python_packages(dev: bool) -> None:
     to_run, to_test = ROOT / "requirements.txt", ROOT / "requirements-dev.txt"
-    everything = Stamp("pip-dev", [sys.version, *contents([to_run, to_test])])
-    stamp = everything if dev else Stamp("pip", [sys.version, *contents([to_run])])
+    everything = Stamp("pip-dev", [sys.version, *contents([to_run, to_test])], folder=STAMPS)
+    stamp = everything if dev else Stamp("pip", [sys.version, *contents([to_run])], folder=STAMPS)
     if stamp.holds() or everything.holds():
         return
     wanted = to_test if dev else to_run
@@ -147,7 +147,7 @@ def collect_static_files() -> None:
 class Stamp:
     """Remembers from what a step was made. It lies in the folder that the step makes, and is gone when that is."""
 
-    def __init__(self, name: str, parts: Iterable[str], folder: Path = STAMPS) -> None:
+    def __init__(self, name: str, parts: Iterable[str], folder: Path) -> None:
         self.path = folder / f".{name}.stamp"
         self.digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

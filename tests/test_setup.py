@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools import setup
+from project import setup
 
 Program = Callable[..., str]
 
