@@ -46,9 +46,7 @@ def test_the_readme_is_short_and_keeps_the_promise() -> None:
 
 
 def test_every_limit_stands_in_the_configuration_as_it_is() -> None:
-    rows = {
-        name: row for name, row in rows_of(text_of("docs/configuration.md")).items() if name.removeprefix("WIRELOG_") in DEFAULTS
-    }
+    rows = {name: row for name, row in rows_of(text_of("docs/configuration.md")).items() if name.removeprefix("WIRELOG_") in DEFAULTS}
     assert rows == {f"WIRELOG_{setting.name}": (str(setting.default), setting.help) for setting in SETTINGS}
 
 
