@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -146,6 +147,8 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 
 # Static files
 
+# WhiteNoise reads files in a thread, which Django warns of under ASGI. A proxy in front serves them where that is too slow.
+warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators", Warning)
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 PACKAGES = {"centrifuge": BASE_DIR / "node_modules/centrifuge/build", "uplot": BASE_DIR / "node_modules/uplot/dist"}
