@@ -1,0 +1,173 @@
+"""Several servers on one database, joined by Redis: one of each kind. Redis only makes it quick; the database is the truth."""
+
+import signal
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require
+
+from ..waiting import eventually_sync
+from .servers import SECONDS, Fleet, RunningServer
+from .wireclient import WireClient
+
+# Without a hint a record waits for the next tick (100 ms) and the pause before a gap is filled (20 ms).
+QUICK = 0.05
+
+
+class Redis:
+    """A redis-server of the test's own, that keeps nothing on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        command = [require("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL)
+        eventually_sync(self.answers, "redis-server answers", SECONDS)
+
+    def answers(self) -> bool:
+        with socket.socket() as client:
+            client.settimeout(SECONDS)
+            if client.connect_ex(("127.0.0.1", self.port)) != 0:
+                return False
+            client.sendall(b"PING\r\n")
+            return client.recv(100).startswith(b"+PONG")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    redis = Redis(tmp_path)
+    yield redis
+    redis.kill()
+
+
+@pytest.fixture
+def pair(make_server: Fleet, redis: Redis) -> list[RunningServer]:
+    """Two servers on the same data."""
+    first = make_server.new("uvicorn", REDIS_URL=redis.url)
+    second = make_server.new("daphne", data=first.data, REDIS_URL=redis.url)
+    first.start()
+    second.start()
+    return [first, second]
+
+
+class Wires:
+    """A publisher and a subscriber at each server."""
+
+    def __init__(self, pair: list[RunningServer], stack: ExitStack) -> None:
+        self.writers = [stack.enter_context(WireClient(server, "device")) for server in pair]
+        self.readers = [stack.enter_context(WireClient(server, "reader")) for server in pair]
+        self.head = 0
+        for reader in self.readers:
+            reader.subscribe()
+
+    def publish(self, writer: int) -> float:
+        """Publish a record; how long the acknowledgement took."""
+        started = time.monotonic()
+        self.head += 1
+        assert self.writers[writer].publish(self.head) == self.head
+        return time.monotonic() - started
+
+    def publish_some(self) -> float:
+        """Twenty records at either server; the longest that one took."""
+        return max(self.publish(number % 2) for number in range(20))
+
+    def latency(self) -> float:
+        """Seconds from a publish at one server to the subscriber of the other, as a rule; subscribers must have read everything."""
+        return statistics.median(self._across() for _ in range(9))
+
+    def _across(self) -> float:
+        started = time.monotonic()
+        self.publish(0)
+        assert self.readers[1].publication()["offset"] == self.head
+        took = time.monotonic() - started
+        assert self.readers[0].publication()["offset"] == self.head
+        return took
+
+    def check(self, start: int) -> None:
+        """Both have everything after `start`, each record once and in order."""
+        for reader in self.readers:
+            assert reader.offsets(self.head - start) == list(range(start + 1, self.head + 1))
+
+
+@pytest.fixture
+def wires(pair: list[RunningServer]) -> Iterator[Wires]:
+    with ExitStack() as stack:
+        yield Wires(pair, stack)
+
+
+def test_a_record_reaches_the_other_server_sooner_than_by_the_tick(wires: Wires) -> None:
+    assert wires.latency() < QUICK
+    wires.publish_some()
+    wires.check(9)
+
+
+def test_presence_is_that_of_all_servers(wires: Wires) -> None:
+    everybody = {reader.hello["client"] for reader in wires.readers}
+    for writer in wires.writers:
+        eventually_sync(lambda writer=writer: writer.here() == everybody)  # type: ignore[misc]
+    wires.readers[1].call("unsubscribe", {"channel": "lobby"})
+    eventually_sync(lambda: wires.writers[0].here() == {wires.readers[0].hello["client"]})
+
+
+def test_without_redis_everything_goes_on(wires: Wires, redis: Redis) -> None:
+    wires.publish_some()
+    redis.kill()
+    assert wires.publish_some() < 1
+    wires.check(0)
+
+    # It comes back, and knows nothing.
+    redis.start()
+    eventually_sync(lambda: wires.latency() < QUICK, "hints do not come again", SECONDS)
+    before = wires.head
+    wires.publish_some()
+    wires.check(before)
+
+
+def test_a_redis_that_hangs_delays_no_acknowledgement(wires: Wires, redis: Redis) -> None:
+    redis.process.send_signal(signal.SIGSTOP)
+    # Past the second after which a broadcast is given up.
+    started = time.monotonic()
+    while time.monotonic() - started < 3:
+        assert wires.publish_some() < 1
+    # By the tick, while it still hangs.
+    wires.check(0)
+    redis.process.send_signal(signal.SIGCONT)
+    eventually_sync(lambda: wires.latency() < QUICK, "hints do not come again", SECONDS)
+
+
+def test_a_server_that_is_killed_takes_nothing_with_it(wires: Wires, pair: list[RunningServer]) -> None:
+    wires.publish_some()
+    wires.check(0)
+    pair[0].kill()
+    wires.publish(1)
+    assert wires.readers[1].offsets(1) == [wires.head]
+    pair[0].start()
+    with WireClient(pair[0], "reader") as client:
+        assert client.subscribe(recover=True, offset=10)["recovered"]
+        assert client.offsets(wires.head - 10) == list(range(11, wires.head + 1))
+
+
+def test_a_command_tells_the_servers_at_once(wires: Wires, pair: list[RunningServer]) -> None:
+    done = pair[0].manage("publish", "lobby", "1")
+    assert done.returncode == 0, done.stderr
+    for reader in wires.readers:
+        assert reader.offsets(1) == [1]
