@@ -1,0 +1,447 @@
+"""The one table of who may do what, credentials, and where a connection comes from."""
+
+import re
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.contrib.sessions.backends.db import SessionStore as PlainStore
+from django.test import Client as Browser
+from django.test import RequestFactory
+from django.utils import timezone
+
+from project.users.models import Session, User
+from realtime import access
+from realtime.access import ANONYMOUS, Identity, Scope
+from realtime.errors import NotPermitted, UnknownStream
+from realtime.models import ApiKey, Audience, Membership, Stream
+
+from .core import api_key, cookie, device, person
+
+AUDIENCES = [str(audience) for audience in Audience.values]
+
+
+# The table
+
+MEMBERS = {"reader", "writer", "moderator", "grouped reader", "grouped writer", "superuser"}
+WRITERS = {"writer", "moderator", "grouped writer", "superuser"}
+SIGNED_IN = MEMBERS | {"stranger"}
+READERS = {"anyone": SIGNED_IN | {"anonymous"}, "users": SIGNED_IN, "members": MEMBERS}
+PUBLISHERS = {"anyone": SIGNED_IN | {"anonymous"}, "users": SIGNED_IN, "members": WRITERS}
+
+
+@pytest.fixture
+def cast(db: None) -> dict[str, Identity]:
+    """By their relationship to every stream of the test; the keys by their scopes."""
+    groups = {role: Group.objects.create(name=role) for role in ("reader", "writer")}
+    people = {name: person(name) for name in ("stranger", "reader", "writer", "moderator", "grouped reader", "grouped writer")}
+    for role, group in groups.items():
+        User.objects.get(username=f"grouped {role}").groups.add(group)
+        people[f"grouped {role}"] = access.identity_of_user(User.objects.get(username=f"grouped {role}"))
+    people["superuser"] = person("superuser", is_superuser=True)
+    return people | {
+        "anonymous": ANONYMOUS,
+        "reading key": device("lab:*", "read"),
+        "publishing key": device("lab:*", "publish"),
+        "managing key": device("lab:*", "manage"),
+        "other key": device("office:*", "read", "publish"),
+        "key without scopes": Identity("key:cd", "device", scopes=()),
+    }
+
+
+def make(name: str, readers: str, writers: str) -> Stream:
+    stream = Stream.objects.create(name=name, readers=readers, writers=writers)
+    for role in ("reader", "writer", "moderator"):
+        Membership.objects.create(stream=stream, user=User.objects.get(username=role), role=role)
+    for role in ("reader", "writer"):
+        Membership.objects.create(stream=stream, group=Group.objects.get(name=role), role=role)
+    return stream
+
+
+def roles(cast: dict[str, Identity], *streams: Stream) -> Any:
+    return access.roles(cast.values(), [stream.pk for stream in streams], "default")
+
+
+@pytest.mark.parametrize("readers, writers", list(product(AUDIENCES, AUDIENCES)))
+def test_the_table(cast: dict[str, Identity], readers: str, writers: str) -> None:
+    stream = make("lab:a", readers, writers)
+    role = {name: roles(cast, stream).get((identity.principal, stream.pk)) for name, identity in cast.items()}
+    may_read = {name for name, identity in cast.items() if access.may_read(identity, stream, role[name])}
+    may_write = {name for name, identity in cast.items() if access.may_write(identity, stream, role[name])}
+    assert may_read == READERS[readers] | {"reading key"}
+    assert may_write == PUBLISHERS[writers] | {"publishing key"}
+
+
+def test_the_filter_agrees_with_the_table_for_everybody_and_every_stream(cast: dict[str, Identity]) -> None:
+    owner = cast["stranger"].user_id
+    names = ["lab:a", "office:b", "lab", "xlab:c", "lab:", "labx"]
+    streams = [make(f"{name}{index}", *audiences) for name in names for index, audiences in enumerate(product(AUDIENCES, AUDIENCES))]
+    streams += [Stream.objects.create(name=f"#{owner}"), Stream.objects.create(name="#999999", readers=Audience.ANYONE)]
+    patterns = ["*", "lab*", "*:*", "l*b:a*", "lab.a*", "#*", f"#{owner}", "lab:a0", "", "[a-z]*", "a|b", "office:b*"]
+    cast |= {f"key {pattern}": device(pattern, "read") for pattern in patterns}
+    cast["two scopes"] = Identity("key:e", "", scopes=(Scope("lab:a*", frozenset({"read"})), Scope("office:*", frozenset({"read"}))))
+    found = roles(cast, *streams)
+    for name, identity in cast.items():
+        allowed = {s.name for s in streams if access.may_read(identity, s, found.get((identity.principal, s.pk)))}
+        filtered = Stream.objects.filter(access.readable_by(identity)).exclude(name="lobby")
+        assert sorted(filtered.values_list("name", flat=True)) == sorted(allowed), name
+        assert [stream.name for stream in streams if reads(identity, stream.name)] == [s.name for s in streams if s.name in allowed], name
+
+
+def reads(identity: Identity, name: str) -> bool:
+    try:
+        return access.readable(identity, name).name == name
+    except UnknownStream:
+        return False
+
+
+def test_a_personal_stream_is_for_its_user_alone_whatever_its_row_says(cast: dict[str, Identity]) -> None:
+    stream = make(f"#{cast['reader'].user_id}", Audience.ANYONE, Audience.ANYONE)
+    assert [name for name, identity in cast.items() if access.may_read(identity, stream, "moderator")] == ["reader"]
+    assert [name for name, identity in cast.items() if access.may_write(identity, stream, "moderator")] == ["reader"]
+
+
+def test_missing_and_forbidden_get_the_same_error(cast: dict[str, Identity]) -> None:
+    hidden = make("lab:hidden", "members", "members")
+    for name in ("stranger", "anonymous", "other key", "publishing key"):
+        with pytest.raises(UnknownStream) as forbidden:
+            access.readable(cast[name], hidden.name)
+        with pytest.raises(UnknownStream) as missing:
+            access.readable(cast[name], "lab:absent")
+        assert str(forbidden.value).replace("hidden", "absent") == str(missing.value)
+
+
+def test_who_may_read_is_told_that_it_may_not_write(cast: dict[str, Identity]) -> None:
+    stream = make("lab:a", "users", "members")
+    assert str(access.refusal(cast["reader"], stream, "reader")) == "permission denied: you may not publish to 'lab:a'"
+    assert isinstance(access.refusal(cast["stranger"], stream, None), NotPermitted)
+    assert isinstance(access.refusal(ANONYMOUS, stream, None), UnknownStream)
+
+
+def test_roles_of_many_people_in_many_streams_are_one_query(cast: dict[str, Identity], django_assert_num_queries: Any) -> None:
+    streams = [make(f"lab:{number}", "members", "members") for number in range(5)]
+    with django_assert_num_queries(1):
+        found = roles(cast, *streams)
+    assert found[cast["grouped writer"].principal, streams[4].pk] == "writer"
+    assert len(found) == 5 * 5
+
+
+@pytest.mark.parametrize(
+    "pattern, stream, covered",
+    [
+        ("iot:*", "iot:pi", True),
+        ("iot:*", "iot:", True),
+        ("iot:*", "iot", False),
+        ("iot:*", "xiot:pi", False),
+        ("iot:*", "iot:pi:cpu", True),
+        ("*:cpu", "iot:pi:cpu", True),
+        ("*:cpu", "iot:cpus", False),
+        ("iot.pi", "iot-pi", False),
+        ("iot", "iot\n", False),
+        ("*", "anything", True),
+        ("", "x", False),
+        ("IOT", "iot", False),
+        ("a*a*a*a*a*a*b", "a" * 60, False),
+    ],
+)
+def test_a_star_stands_for_any_text_and_nothing_else_does(pattern: str, stream: str, covered: bool) -> None:
+    assert Scope(pattern, frozenset({"read"})).covers(stream, "read") == covered
+    assert not Scope(pattern, frozenset({"read"})).covers(stream, "publish")
+
+
+@pytest.mark.django_db
+def test_anonymous_visitors_are_let_in_while_there_is_something_to_read_for_them() -> None:
+    assert not access.anonymous_may_read_something()
+    Stream.objects.create(name="open", readers=Audience.ANYONE)
+    assert access.anonymous_may_read_something()
+
+
+# Sessions
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return get_user_model().objects.create_user("alice", first_name="Alice", last_name="A.")
+
+
+def test_a_session_tells_whose_it_is(alice: User) -> None:
+    group = Group.objects.create(name="crew")
+    alice.groups.add(group)
+    expected = Identity(str(alice.pk), "Alice A.", alice.pk, False, frozenset({group.pk}))
+    assert access.identity_of_session(cookie("alice")) == expected
+
+
+def test_session_and_user_are_one_query_and_groups_another(alice: User, django_assert_num_queries: Any) -> None:
+    key = cookie("alice")
+    with django_assert_num_queries(2):
+        access.identity_of_session(key)
+    with django_assert_num_queries(1):
+        access.identity_of_session("unknown")
+
+
+@pytest.mark.parametrize("key", ["", "x", "x" * 500, "'; --", "\0", "ż"])
+def test_a_cookie_that_is_no_session_is_nobody(alice: User, key: str) -> None:
+    assert access.identity_of_session(key) is None
+
+
+def expire(alice: User, key: str) -> None:
+    Session.objects.filter(session_key=key).update(expire_date=timezone.now() - timedelta(seconds=1))
+
+
+def log_out(alice: User, key: str) -> None:
+    browser = Browser()
+    browser.cookies["sessionid"] = key
+    browser.post("/accounts/logout/")
+
+
+def deactivate(alice: User, key: str) -> None:
+    User.objects.update(is_active=False)
+
+
+def change_password(alice: User, key: str) -> None:
+    alice.set_password("new")
+    alice.save()
+
+
+def tamper(alice: User, key: str) -> None:
+    Session.objects.filter(session_key=key).update(session_data="tampered")
+
+
+def steal(alice: User, key: str) -> None:
+    """The row names another user than the signed data does."""
+    Session.objects.filter(session_key=key).update(user=get_user_model().objects.create_user("mallory"))
+
+
+def delete(alice: User, key: str) -> None:
+    alice.delete()
+
+
+@pytest.mark.parametrize("end", [expire, log_out, deactivate, change_password, tamper, steal, delete])
+def test_a_session_that_has_ended_is_nobody(alice: User, end: Any) -> None:
+    key = cookie("alice")
+    assert access.identity_of_session(key) is not None
+    end(alice, key)
+    assert access.identity_of_session(key) is None
+
+
+@pytest.mark.parametrize("fallbacks, signed_in", [(True, True), (False, False)])
+def test_rotating_the_secret_key_signs_nobody_out_while_the_old_one_is_kept(
+    alice: User, settings: Any, fallbacks: bool, signed_in: bool
+) -> None:
+    key = cookie("alice")
+    row = Session.objects.values().get(session_key=key)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY] if fallbacks else []
+    settings.SECRET_KEY = "another secret key"
+    assert (access.identity_of_session(key) is not None) == signed_in
+    # Looking at it has changed nothing: Django's own middleware flushes or renews it.
+    assert Session.objects.values().get(session_key=key) == row
+
+
+def test_the_session_engine_of_another_project_is_asked_by_its_own_load(alice: User, settings: Any) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
+    key = cookie("alice")
+    assert PlainStore(key).load()
+    identity = access.identity_of_session(key)
+    assert identity is not None
+    assert identity.user_id == alice.pk
+    change_password(alice, key)
+    assert access.identity_of_session(key) is None
+    assert access.identity_of_session("unknown") is None
+
+
+def test_a_session_of_nobody_is_nobody(db: None) -> None:
+    request = RequestFactory().get("/")
+    request.session = Session.get_session_store_class()()
+    request.session["seen"] = 1
+    request.session.save()
+    assert access.identity_of_session(request.session.session_key or "") is None
+
+
+# Keys
+
+
+@pytest.mark.django_db
+def test_a_key_tells_what_it_may_do() -> None:
+    secret = api_key("iot:*", "read", "publish")
+    identity = access.identity_of_key(secret)
+    prefix = secret.split("_")[1]
+    scopes = (Scope("iot:*", frozenset({"read", "publish"})),)
+    assert identity == Identity(f"key:{prefix}", "sensor", scopes=scopes)
+
+
+@pytest.mark.django_db
+def test_a_key_that_is_expired_or_revoked_is_nobody() -> None:
+    now, second = timezone.now(), timedelta(seconds=1)
+    assert access.identity_of_key(api_key("*", "read", expires=now - second)) is None
+    assert access.identity_of_key(api_key("*", "read", revoked=now)) is None
+    assert access.identity_of_key(api_key("*", "read", expires=now + 60 * second)) is not None
+
+
+@pytest.mark.django_db
+def test_anything_but_the_exact_secret_is_nobody() -> None:
+    secret = api_key("*", "read")
+    _, prefix, rest = secret.split("_", 2)
+    digest = ApiKey.objects.get().digest
+    wrong = ["", "wl", "wl__", f"wl_{prefix}", f"wl_{prefix}_", secret[:-1], secret + "x", secret.upper(), f"xx_{prefix}_{rest}"]
+    wrong += [f"wl_00000000_{rest}", f" {secret}", f"wl_{prefix}_{digest}", digest, f"wl_{prefix}_ż", "wl_\0_x", "x" * 10_000]
+    assert [text for text in wrong if access.identity_of_key(text) is not None] == []
+    assert access.identity_of_key(secret) is not None
+
+
+@pytest.mark.django_db
+def test_a_wrong_prefix_takes_the_same_comparison_as_a_wrong_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = api_key("*", "read")
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    monkeypatch.setattr(access, "constant_time_compare", compare)
+    for text in (secret, secret + "x", "wl_00000000_x"):
+        access.identity_of_key(text)
+    assert compared == [(64, 64)] * 3
+
+
+# Where a connection comes from
+
+PROXY, STRANGER = "10.0.0.1", "203.0.113.9"
+
+
+def scope(client: str | None = STRANGER, scheme: str = "ws", **headers: str) -> dict[str, Any]:
+    named = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return {"client": (client, 5) if client else None, "scheme": scheme, "headers": named}
+
+
+@pytest.fixture
+def trusting(settings: Any) -> None:
+    settings.WIRELOG = {**settings.WIRELOG, "TRUSTED_PROXIES": ["10.0.0.0/8", "fd00::/8"]}
+
+
+@pytest.mark.parametrize(
+    "client, scheme, forwarded, found",
+    [
+        (STRANGER, "ws", None, "http"),
+        (STRANGER, "wss", None, "https"),
+        (STRANGER, "https", None, "https"),
+        (STRANGER, "ws", "https", "http"),
+        (PROXY, "ws", "https", "https"),
+        (PROXY, "ws", " HTTPS ", "https"),
+        (PROXY, "wss", "http", "http"),
+        (PROXY, "ws", "gopher", "http"),
+        (PROXY, "ws", "https,http", "http"),
+        (None, "ws", "https", "http"),
+    ],
+)
+@pytest.mark.usefixtures("trusting")
+def test_the_scheme_is_what_a_trusted_proxy_says(client: str | None, scheme: str, forwarded: str | None, found: str) -> None:
+    headers = {} if forwarded is None else {"x_forwarded_proto": forwarded}
+    assert access.scheme(scope(client, scheme, **headers)) == found
+
+
+@pytest.mark.parametrize(
+    "client, forwarded, found",
+    [
+        (STRANGER, None, STRANGER),
+        (STRANGER, "198.51.100.1", STRANGER),
+        (PROXY, None, PROXY),
+        (PROXY, "198.51.100.1", "198.51.100.1"),
+        # What the client itself has sent stands before what the proxy added.
+        (PROXY, "1.1.1.1, 198.51.100.1", "198.51.100.1"),
+        (PROXY, "198.51.100.1, rubbish", PROXY),
+        (PROXY, "2001:db8::1", "2001:db8::1"),
+        ("fd00::1", "198.51.100.1", "198.51.100.1"),
+        ("::ffff:10.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("::ffff:203.0.113.9", "198.51.100.1", STRANGER),
+        ("rubbish", "198.51.100.1", None),
+        (None, "198.51.100.1", None),
+    ],
+)
+@pytest.mark.usefixtures("trusting")
+def test_the_address_is_what_a_trusted_proxy_says(client: str | None, forwarded: str | None, found: str | None) -> None:
+    headers = {} if forwarded is None else {"x_forwarded_for": forwarded}
+    assert access.client_address(scope(client, **headers)) == found
+
+
+def test_without_trusted_proxies_nobody_is_believed() -> None:
+    claimed = scope(PROXY, x_forwarded_for="198.51.100.1", x_forwarded_proto="https")
+    assert (access.client_address(claimed), access.scheme(claimed)) == (PROXY, "http")
+
+
+@pytest.mark.parametrize(
+    "host, allowed",
+    [
+        ("wirelog.example.org", True),
+        ("wirelog.example.org:8000", True),
+        ("WIRELOG.example.org", True),
+        ("[::1]:8000", True),
+        ("sub.example.net", True),
+        ("example.net", True),
+        ("badexample.net", False),
+        ("wirelog.example.org.evil.test", False),
+        ("evil.test", False),
+        ("wirelog.example.org@evil.test", False),
+        ("", False),
+    ],
+)
+def test_the_host_must_be_one_of_the_allowed(settings: Any, host: str, allowed: bool) -> None:
+    settings.ALLOWED_HOSTS = ["wirelog.example.org", "[::1]", ".example.net"]
+    assert access.host_allowed(scope(host=host)) == allowed
+
+
+def test_without_a_host_header_no_host_is_allowed(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    assert not access.host_allowed(scope())
+
+
+@pytest.mark.parametrize("debug, allowed", [(True, True), (False, False)])
+def test_while_debugging_the_own_machine_is_allowed(settings: Any, debug: bool, allowed: bool) -> None:
+    settings.ALLOWED_HOSTS, settings.DEBUG = [], debug
+    assert access.host_allowed(scope(host="127.0.0.1:8000")) == allowed
+
+
+@pytest.mark.parametrize(
+    "origin, allowed",
+    [
+        ("http://example.org:8000", True),
+        ("HTTP://EXAMPLE.org:8000", True),
+        ("https://named.test", True),
+        ("https://example.org:8000", False),
+        ("http://example.org", False),
+        ("http://example.org:80", False),
+        ("http://example.org:8001", False),
+        ("http://example.org:8000.evil.test", False),
+        ("http://evil.example.org:8000", False),
+        ("http://example.org:8000/", False),
+        ("http://user@example.org:8000", False),
+        ("https://named.test.evil.test", False),
+        ("https://named.test:8443", False),
+        ("http://named.test", False),
+        ("xhttps://named.test", False),
+        ("null", False),
+        ("file://", False),
+        ("", False),
+    ],
+)
+def test_the_origin_must_be_this_very_scheme_and_host_or_a_named_one(settings: Any, origin: str, allowed: bool) -> None:
+    settings.WIRELOG = {**settings.WIRELOG, "ORIGINS": ["https://named.test"]}
+    assert access.origin_allowed(scope(host="example.org:8000", origin=origin)) == allowed
+
+
+def test_no_origin_is_no_good_one() -> None:
+    assert not access.origin_allowed(scope(host="example.org"))
+
+
+@pytest.mark.usefixtures("trusting")
+def test_behind_a_proxy_the_origin_has_the_scheme_of_the_browser() -> None:
+    page = {"host": "example.org", "origin": "https://example.org"}
+    assert access.origin_allowed(scope(PROXY, x_forwarded_proto="https", **page))
+    assert not access.origin_allowed(scope(STRANGER, x_forwarded_proto="https", **page))
+
+
+def test_a_pattern_is_compiled_once_and_never_a_pattern_of_python() -> None:
+    assert access._pattern("a.*[b]") is access._pattern("a.*[b]")
+    assert access._pattern("a.*[b]").pattern == re.escape("a.") + ".*" + re.escape("[b]")
