@@ -15,12 +15,16 @@ def moment(milliseconds: int) -> datetime | None:
         return None
 
 
-def stamp(milliseconds: int) -> str:
-    """The date-time to the millisecond, in the zone that is set; the bare number when it is beyond the calendar."""
+def stamp(milliseconds: int, precision: str = "milliseconds") -> str:
+    """The date-time, in the zone that is set; the bare number when it is beyond the calendar."""
     when = moment(milliseconds)
-    if when is None:
-        return f"{milliseconds} ms"
     try:
-        return timezone.localtime(when).isoformat(" ", "milliseconds").replace("+00:00", "Z")
+        return written(when, precision) if when else f"{milliseconds} ms"
     except (OverflowError, ValueError):
+        # Another zone may lie beyond the calendar.
         return f"{milliseconds} ms"
+
+
+def written(when: datetime, precision: str = "seconds") -> str:
+    """`when` in the zone that is set, in the order of its digits."""
+    return timezone.localtime(when).isoformat(" ", precision).replace("+00:00", "Z")

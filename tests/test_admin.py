@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -55,6 +56,13 @@ def test_every_list_and_every_row_is_shown_to_everybody_who_may_look(model: str,
     history = visitor.get(reverse(f"admin:realtime_{model}_history", args=[rows[model].pk]))
 
     assert (listing.status_code, page.status_code, history.status_code) == (200, 200, 200)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_list_leads_to_its_rows(model: str, superuser: Client, rows: dict[str, Any]) -> None:
+    page = superuser.get(reverse(f"admin:realtime_{model}_changelist")).content.decode()
+
+    assert f'href="{reverse(f"admin:realtime_{model}_change", args=[quote(rows[model].pk)])}' in page
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -175,5 +175,5 @@ def test_a_viewer_sees_keys_and_cannot_open_the_page_of_a_new_one(client: Client
     key, _ = ApiKey.generate(name="pi", scopes=[{"pattern": "*", "actions": ["read"]}])
     client.force_login(desk.viewer())
 
-    assert f"wl_{key.prefix}_…" in client.get(LIST).content.decode()
+    assert f"wl_{key.prefix}" in client.get(LIST).content.decode()
     assert client.get(f"{LIST}{key.pk}/created/").status_code == 403

@@ -130,7 +130,7 @@ def test_a_list_does_not_load_payloads(client_in: Client, stream: Stream) -> Non
 
     assert "x" * 119 + "…" in page
     assert "x" * 200 not in page
-    assert "5,002 characters" in page
+    assert ">5,002<" in page
 
 
 def test_a_record_shows_its_payload_as_it_was_sent_and_its_times(client_in: Client, stream: Stream) -> None:
@@ -162,5 +162,5 @@ def test_a_blob_is_named_by_its_type_and_size(client_in: Client, stream: Stream)
     page = get(client_in)
 
     assert "image/png" in page
-    assert "4 bytes" in page
+    assert ">4<" in page
     assert "none: a blob" in client_in.get(f"{LIST}{Record.objects.get().pk}/change/").content.decode()

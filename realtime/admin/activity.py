@@ -1,10 +1,11 @@
 """What the servers and the operators did: processes, connections, presence, notices, the audit log."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from django.contrib import admin
+from django.contrib.admin import ShowFacets
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -13,15 +14,13 @@ from django.utils.safestring import SafeString
 
 from realtime.conf import limit
 from realtime.models import AuditEntry, Connection, Notice, Presence, ServerProcess
-from realtime.names import display_names
 
-from .base import KeysetChangeList, MachineAdmin, named
+from .base import KeysetChangeList, MachineAdmin, at, named, who
 
 
 @admin.register(ServerProcess)
 class ServerProcessAdmin(MachineAdmin[ServerProcess]):
-    list_display = ["host", "pid", "started", "heartbeat", "lives", "connected"]
-    list_display_links = ["host"]
+    list_display = ["host", "pid", at("started"), at("heartbeat"), "lives", "connected"]
     ordering = ["-heartbeat"]
     search_fields = ["host", "pid"]
 
@@ -39,8 +38,7 @@ class ServerProcessAdmin(MachineAdmin[ServerProcess]):
 
 @admin.register(Connection)
 class ConnectionAdmin(MachineAdmin[Connection]):
-    list_display = ["who", "address", "agent", "since", "subscriptions", "process"]
-    list_display_links = ["who"]
+    list_display = ["who", "address", "agent", at("since"), "subscriptions", "process"]
     list_select_related = ["process", "user"]
     ordering = ["-since"]
     search_fields = ["label", "principal", "address", "agent"]
@@ -72,7 +70,7 @@ class PresenceAdmin(MachineAdmin[Presence]):
 
 @admin.register(Notice)
 class NoticeAdmin(MachineAdmin[Notice]):
-    list_display = ["created", "kind", "subject"]
+    list_display = [at("created"), "kind", "subject"]
     list_filter = ["kind"]
     ordering = ["-created"]
     search_fields = ["kind"]
@@ -85,26 +83,23 @@ class AuditChangeList(KeysetChangeList):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(MachineAdmin[AuditEntry]):
-    list_display = ["created", "who", "action", "subject", "address"]
-    list_display_links = ["created"]
+    list_display = [at("created"), "who", "action", "subject", "address"]
     list_filter = ["created"]
+    # It would count.
+    show_facets = ShowFacets.NEVER
     list_per_page = 100
     ordering = ["-id"]
     sortable_by = ()
     search_fields = ["actor", "action", "subject"]
     search_help_text = "Actor, action or subject."
-    fields = ["created", "who", "action", "subject", "address", "details"]
-
-    class Media:
-        css = {"all": ["desk/admin.css"]}
+    fields: ClassVar[Any] = [at("created"), "who", "action", "subject", "address", "details"]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[AuditChangeList]:
         return AuditChangeList
 
     @admin.display(description="actor")
     def who(self, entry: AuditEntry) -> str:
-        name = getattr(entry, "actor_name", None) or display_names({entry.actor})[entry.actor]
-        return name if name == entry.actor else f"{name} ({entry.actor})"
+        return getattr(entry, "actor_name", None) or who(entry.actor)
 
     @admin.display(description="detail")
     def details(self, entry: AuditEntry) -> SafeString:

@@ -1,5 +1,6 @@
 """What the pages of the admin have in common."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
@@ -14,6 +15,7 @@ from django.utils.safestring import SafeString
 from realtime.access import client_address
 from realtime.names import display_names
 from realtime.operations import Actor, note
+from realtime.times import written
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, TabularInline
@@ -38,7 +40,7 @@ else:
 
 M = TypeVar("M", bound=Model)
 
-__all__ = ["AuditedAdmin", "KeysetChangeList", "MachineAdmin", "ModelForm", "TabularInline", "actor_of", "link", "named"]
+__all__ = ["AuditedAdmin", "KeysetChangeList", "MachineAdmin", "ModelForm", "TabularInline", "actor_of", "at", "link", "named", "who"]
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -52,11 +54,34 @@ def link(url: str, text: object) -> SafeString:
     return format_html('<a href="{}">{}</a>', url, text)
 
 
+def at(field: str) -> Callable[[Any], str]:
+    """A column for the date-time `field`, to the second and in the order of its digits; Django's own format ends at the minute."""
+
+    @admin.display(description=field.replace("_", " "), ordering=field)
+    def shown(row: Any) -> str:
+        when = getattr(row, field)
+        return written(when) if when else "-"
+
+    shown.__name__ = f"{field}_at"
+    return shown
+
+
 def named(rows: list[Any], principal: str, name: str) -> None:
     """Give each row the attribute `name`: its `principal` as people know it. One query for a page, not one for a row."""
     names = display_names({getattr(row, principal) for row in rows})
     for row in rows:
-        setattr(row, name, names[getattr(row, principal)])
+        setattr(row, name, _with_principal(names[getattr(row, principal)], getattr(row, principal)))
+
+
+def who(principal: str) -> str:
+    return _with_principal(display_names({principal})[principal], principal)
+
+
+def _with_principal(name: str, principal: str) -> str:
+    """Two may bear one name, and a login of the host may be that of a user: so the principal stands beside it."""
+    if not principal or principal.startswith("cli:"):
+        return principal or name
+    return name if name == principal else f"{name} ({principal})"
 
 
 def _plain(value: Any) -> Any:
@@ -103,7 +128,6 @@ class MachineAdmin(ModelAdmin[M]):
     """Rows that the servers write: shown, never edited."""
 
     show_full_result_count = False
-    list_display_links: Any = None
 
     def has_add_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -13,7 +13,7 @@ from django.utils import timezone
 from realtime import operations, scopes
 from realtime.models import ApiKey
 
-from .base import AuditedAdmin, ModelForm, actor_of
+from .base import AuditedAdmin, ModelForm, actor_of, at
 
 # Between the form and the page that shows the key; long enough for a slow link.
 SHOWN_SECONDS = 120
@@ -83,13 +83,13 @@ class State(SimpleListFilter):
 @admin.register(ApiKey)
 class ApiKeyAdmin(AuditedAdmin[ApiKey]):
     form = ApiKeyForm
-    list_display = ["name", "shown_prefix", "may", "state", "expires", "last_used", "created_by"]
+    list_display = ["name", "shown_prefix", "may", "state", at("expires"), at("last_used"), "created_by"]
     list_filter = [State]
     list_select_related = ["created_by"]
     search_fields = ["name", "prefix", "created_by__username"]
     search_help_text = "Name, prefix (without wl_) or who made it."
     ordering = ["-created"]
-    readonly_fields = ["shown_prefix", "state", "created", "created_by", "last_used", "revoked"]
+    readonly_fields: ClassVar[Any] = ["shown_prefix", "state", at("created"), "created_by", at("last_used"), at("revoked")]
     actions = ["revoke"]
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[Any]:
@@ -105,9 +105,9 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
 
     @admin.display(description="key", ordering="prefix")
     def shown_prefix(self, key: ApiKey) -> str:
-        return f"wl_{key.prefix}_…"
+        return f"wl_{key.prefix}"
 
-    @admin.display(description="may")
+    @admin.display(description="scopes")
     def may(self, key: ApiKey) -> str:
         return " ".join(scopes.text(scope) for scope in key.scopes)
 
@@ -179,7 +179,6 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
         return response
 
     class Media:
-        css = {"all": ["desk/admin.css"]}
         js = ["desk/copy.js"]
 
 

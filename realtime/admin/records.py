@@ -4,19 +4,19 @@ from typing import Any
 
 import msgspec
 from django.contrib import admin
-from django.contrib.admin import SimpleListFilter
+from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.db.models import QuerySet
-from django.db.models.functions import Left, Length
-from django.http import HttpRequest
+from django.db.models import BinaryField, QuerySet
+from django.db.models.functions import Cast, Left, Length
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from realtime.models import Record, Stream
-from realtime.names import display_names
 from realtime.times import stamp
 
-from .base import KeysetChangeList, MachineAdmin, named
+from .base import KeysetChangeList, MachineAdmin, link, named, who
 
 PREVIEW = 120
 # Text is looked for in so many records at most: no index helps, and a page must not read a whole database.
@@ -74,9 +74,10 @@ class RecordChangeList(KeysetChangeList):
 
 @admin.register(Record)
 class RecordAdmin(MachineAdmin[Record]):
-    list_display = ["position", "received_at", "published_by", "key", "preview", "size"]
-    list_display_links = ["position"]
+    list_display = ["position", "received_at", "publisher_shown", "key", "preview", "size"]
     list_filter = [Received]
+    # It would count.
+    show_facets = ShowFacets.NEVER
     list_per_page = 100
     list_select_related = ["stream"]
     ordering = ["-id"]
@@ -85,22 +86,20 @@ class RecordAdmin(MachineAdmin[Record]):
     search_fields = ["stream__name"]
     search_help_text = f"A stream, then words of the payload (in the newest {SEARCHED:,} records), or STREAM@OFFSET."
     fields = [
-        "position",
+        "stream_shown",
+        "offset",
         "received_at",
         "device_time_at",
-        "published_by",
+        "publisher_shown",
         "client",
         "key",
-        "removed",
+        "removed_shown",
         "tags",
         "idempotency_key",
         "content_type",
         "size",
         "payload",
     ]
-
-    class Media:
-        css = {"all": ["desk/admin.css"]}
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RecordChangeList]:
         return RecordChangeList
@@ -112,7 +111,7 @@ class RecordAdmin(MachineAdmin[Record]):
             .get_queryset(request)
             .select_related("stream")
             .defer("data", "blob")
-            .annotate(start=Left("data", PREVIEW + 1), characters=Length("data"), blob_bytes=Length("blob"))
+            .annotate(start=Left("data", PREVIEW + 1), text_bytes=Length(Cast("data", BinaryField())), blob_bytes=Length("blob"))
         )
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Record], search_term: str) -> tuple[QuerySet[Record], bool]:
@@ -129,9 +128,24 @@ class RecordAdmin(MachineAdmin[Record]):
             queryset = queryset.filter(data__icontains=word)
         return queryset, False
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        record = self.get_object(request, object_id)
+        title = {"subtitle": self.position(record)} if record else {}
+        return super().change_view(request, object_id, form_url, title | (extra_context or {}))
+
     @admin.display(description="record")
     def position(self, record: Record) -> str:
         return f"{record.stream.name}@{record.offset}"
+
+    @admin.display(description="stream")
+    def stream_shown(self, record: Record) -> SafeString:
+        return link(reverse("admin:realtime_stream_change", args=[record.stream_id]), record.stream.name)
+
+    @admin.display(description="removes its key")
+    def removed_shown(self, record: Record) -> str:
+        return "yes" if record.removed else "no"
 
     @admin.display(description="received")
     def received_at(self, record: Record) -> str:
@@ -142,9 +156,8 @@ class RecordAdmin(MachineAdmin[Record]):
         return stamp(record.device_time) if record.device_time is not None else "-"
 
     @admin.display(description="publisher")
-    def published_by(self, record: Record) -> str:
-        name = getattr(record, "publisher_name", None) or display_names({record.publisher})[record.publisher]
-        return name if name == record.publisher or not record.publisher else f"{name} ({record.publisher})"
+    def publisher_shown(self, record: Record) -> str:
+        return getattr(record, "publisher_name", None) or who(record.publisher)
 
     @admin.display(description="payload")
     def preview(self, record: Record) -> SafeString:
@@ -152,10 +165,10 @@ class RecordAdmin(MachineAdmin[Record]):
         text = start[:PREVIEW] + ("…" if len(start) > PREVIEW else "")
         return format_html('<code class="payload">{}</code>', text or record.content_type)
 
-    @admin.display(description="size")
+    @admin.display(description="bytes")
     def size(self, record: Record) -> str:
         blob_bytes = getattr(record, "blob_bytes", None)
-        return f"{blob_bytes:,} bytes" if blob_bytes is not None else f"{getattr(record, 'characters', 0):,} characters"
+        return f"{blob_bytes if blob_bytes is not None else getattr(record, 'text_bytes', 0):,}"
 
     @admin.display(description="payload")
     def payload(self, record: Record) -> SafeString:

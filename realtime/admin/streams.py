@@ -1,7 +1,7 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin import EmptyFieldListFilter
+from django.contrib.admin import SimpleListFilter
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
@@ -13,7 +13,7 @@ from realtime import operations
 from realtime.models import Membership, Namespace, ReadMarker, Record, Stream
 from realtime.times import stamp
 
-from .base import AuditedAdmin, MachineAdmin, TabularInline, actor_of, link
+from .base import AuditedAdmin, MachineAdmin, TabularInline, actor_of, at, link
 
 ACCESS: Any = ("Who may do what", {"fields": ["readers", "writers", "presence", "join_leave"]})
 LIMITS: Any = ("Limits", {"fields": ["max_payload", "keep_days", "keep_records", "keep_bytes"]})
@@ -25,13 +25,26 @@ class MembershipInline(TabularInline[Membership, Stream]):
     autocomplete_fields = ["user", "group"]
 
 
+class Archived(SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", "open"), ("archived", "archived")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> QuerySet[Stream]:
+        if self.value() in ("open", "archived"):
+            return queryset.filter(archived__isnull=self.value() == "open")
+        return queryset
+
+
 @admin.register(Stream)
 class StreamAdmin(AuditedAdmin[Stream]):
-    list_display = ["name", "title", "kind", "readers", "writers", "head", "kept", "last_record", "state", "look"]
-    list_filter = ["kind", "readers", "writers", "presence", ("archived", EmptyFieldListFilter)]
+    list_display = ["name", "title", "kind", "audiences", "head", "last_record", "state", "look"]
+    list_filter = ["kind", "readers", "writers", Archived]
     search_fields = ["name", "title"]
     search_help_text = "Name or title."
-    readonly_fields = ["epoch", "head", "tail", "kept", "last_record", "created", "archived"]
+    readonly_fields: ClassVar[Any] = ["epoch", "head", "tail", "kept", "last_record", at("created"), at("archived")]
     inlines = [MembershipInline]
     actions = ["archive", "unarchive"]
     fieldsets = [
@@ -66,7 +79,11 @@ class StreamAdmin(AuditedAdmin[Stream]):
     @admin.display(description="last record")
     def last_record(self, stream: Stream) -> str:
         received = getattr(stream, "last_received", None)
-        return stamp(received) if received is not None else "-"
+        return stamp(received, "seconds") if received is not None else "-"
+
+    @admin.display(description="read / write", ordering="readers")
+    def audiences(self, stream: Stream) -> str:
+        return f"{stream.readers} / {stream.writers}"
 
     @admin.display(description="state", ordering="archived")
     def state(self, stream: Stream) -> str:
