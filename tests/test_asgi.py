@@ -23,8 +23,12 @@ def scope(path: str, **more: Any) -> dict[str, Any]:
     return HTTP | {"path": path, "headers": [host, *more.pop("headers", [])]} | more
 
 
+def client_of(scope: dict[str, Any]) -> Any:
+    return ApplicationCommunicator(asgi.application, scope)  # type: ignore[no-untyped-call]
+
+
 async def get(path: str, **more: Any) -> tuple[int, dict[bytes, bytes]]:
-    client = ApplicationCommunicator(asgi.application, scope(path, **more))
+    client = client_of(scope(path, **more))
     await client.send_input({"type": "http.request", "body": b""})
     start = await client.receive_output()
     while (await client.receive_output()).get("more_body"):
@@ -89,7 +93,7 @@ async def test_a_trusted_proxy_says_that_a_request_is_https(
 
 @pytest.mark.parametrize("path", ["/", "/connection/websocket/", "/connection", "/ws/../connection/websocket"])
 async def test_a_socket_to_nowhere_gets_a_code_that_ends_it(path: str) -> None:
-    client = ApplicationCommunicator(asgi.application, {"type": "websocket", "path": path, "headers": []})
+    client = client_of({"type": "websocket", "path": path, "headers": []})
     await client.send_input({"type": "websocket.connect"})
     assert await client.receive_output() == {"type": "websocket.accept"}
     assert await client.receive_output() == {"type": "websocket.close", "code": 3501, "reason": "bad request"}
@@ -97,7 +101,7 @@ async def test_a_socket_to_nowhere_gets_a_code_that_ends_it(path: str) -> None:
 
 
 async def test_a_foreign_server_may_ask_about_the_life_of_the_application() -> None:
-    client = ApplicationCommunicator(asgi.application, {"type": "lifespan"})
+    client = client_of({"type": "lifespan"})
     for event in ("startup", "shutdown"):
         await client.send_input({"type": f"lifespan.{event}"})
         assert await client.receive_output() == {"type": f"lifespan.{event}.complete"}
