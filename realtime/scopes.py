@@ -6,7 +6,8 @@ from typing import TypedDict
 
 from .access import ACTIONS
 
-PATTERN = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.:*-]{0,127}\Z")
+# Of stream names, also of the personal ones (#<user id>).
+PATTERN = re.compile(r"([A-Za-z0-9_*][A-Za-z0-9_.:*-]{0,127}|#[0-9*]{1,18})\Z")
 
 
 class StoredScope(TypedDict):

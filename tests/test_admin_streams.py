@@ -118,6 +118,13 @@ def test_a_member_added_on_the_page_of_the_stream_is_audited(operator: Client, s
     assert AuditEntry.objects.get().detail == {"added": ["bob is reader of iot:pi"]}
 
 
+@pytest.mark.parametrize("field, found", [("user", "otto"), ("group", "Operator")])
+def test_an_operator_finds_who_could_be_a_member(operator: Client, field: str, found: str) -> None:
+    query = {"app_label": "realtime", "model_name": "membership", "field_name": field, "term": found}
+
+    assert [row["text"] for row in operator.get("/admin/autocomplete/", query).json()["results"]] == [found]
+
+
 def test_a_new_stream_gets_its_epoch_and_is_audited(operator: Client) -> None:
     response = operator.post(f"{LIST}add/", form_of(Stream(), name="market", title="Market"))
 

@@ -14,7 +14,7 @@ from realtime import access, journal
 from realtime.audit import command_principal
 from realtime.management import terminal
 from realtime.management.commands import publish
-from realtime.models import ApiKey, AuditEntry, Record, Stream
+from realtime.models import ApiKey, AuditEntry, Namespace, Record, Stream
 
 from . import desk
 
@@ -83,6 +83,15 @@ def test_what_is_not_asked_is_the_default_of_the_model(run: Run) -> None:
     made, default = Stream.objects.get(name="plain"), Stream()
     for field in ("kind", "readers", "writers", "presence", "join_leave", "keep_days", "keep_records", "keep_bytes", "max_payload"):
         assert getattr(made, field) == getattr(default, field)
+
+
+def test_what_is_not_asked_is_that_of_the_namespace(run: Run) -> None:
+    Namespace.objects.create(name="iot", kind="chart", readers="members", presence=False, keep_days=7)
+
+    run("streams", "create", "iot:pi", "--keep-days", "0")
+
+    made = Stream.objects.get(name="iot:pi")
+    assert (made.kind, made.readers, made.writers, made.presence, made.keep_days) == ("chart", "members", "users", False, 0)
 
 
 def test_a_made_stream_is_told_as_json(run: Run) -> None:
@@ -191,6 +200,7 @@ def test_a_key_is_audited_without_its_secret(run: Run) -> None:
         (["pi", "--scope", "iot:*="], "nothing is not an action"),
         (["pi", "--scope", " =read"], "'' is not a pattern"),
         (["pi", "--scope", "a/b=read"], "'a/b' is not a pattern"),
+        (["pi", "--scope", "#ana=read"], "'#ana' is not a pattern"),
         (["pi", "--scope", " "], "A key without a scope may do nothing"),
         (["pi"], "the following arguments are required: --scope"),
         (["pi", "--scope", "*=read", "--expires", "0"], "--expires: give 1 to 36500 days"),
@@ -379,6 +389,13 @@ def test_lines_for_a_missing_stream_are_one_error(run: Run, type_in: Callable[[b
 
     with pytest.raises(CommandError, match="There is no stream 'nope'"):
         run("publish", "nope", "-")
+
+
+def test_lines_for_a_namespace_make_their_stream(run: Run, type_in: Callable[[bytes], None]) -> None:
+    Namespace.objects.create(name="iot")
+    type_in(b"1\n2\n")
+
+    assert run("publish", "iot:new", "-") == "Published 2 records to iot:new, offsets 1 to 2.\n"
 
 
 def test_a_database_that_fails_is_told_with_the_lines_concerned(

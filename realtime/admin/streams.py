@@ -24,6 +24,9 @@ class MembershipInline(TabularInline[Membership, Stream]):
     extra = 0
     autocomplete_fields = ["user", "group"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        return super().get_queryset(request).select_related("user", "group", "stream")
+
 
 class Archived(SimpleListFilter):
     title = "state"

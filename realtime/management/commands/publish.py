@@ -10,9 +10,9 @@ from django.db import DatabaseError
 from realtime import protocol
 from realtime.audit import command_principal
 from realtime.conf import limit
-from realtime.errors import WirelogError
+from realtime.errors import UnknownStream, WirelogError
 from realtime.journal import Appended, Item, Outcome, append_now
-from realtime.management.terminal import TerminalCommand, add_json, explain, explain_database, find_stream, json_line
+from realtime.management.terminal import TerminalCommand, add_json, explain, explain_database, json_line
 
 READ_BYTES = 262_144
 # Refused lines that are told one by one.
@@ -77,8 +77,6 @@ class Lines:
         self.first = self.last = 0
 
     def publish(self, source: BinaryIO) -> None:
-        # Known before the first line, so that a wrong name is one error and not a million.
-        find_stream(self.stream)
         try:
             for batch in batches(source, limit("BATCH_RECORDS")):
                 started = time.monotonic()
@@ -88,7 +86,8 @@ class Lines:
                 time.sleep(time.monotonic() - started)
         finally:
             self.command.progress("")
-            self.summarize()
+            if self.stored or self.refused:
+                self.summarize()
         if self.refused:
             raise CommandError(f"{self.refused:,} of {self.stored + self.refused:,} lines were refused.")
 
@@ -114,6 +113,9 @@ class Lines:
             ) from error
 
     def settle(self, number: int, outcome: Outcome) -> None:
+        if isinstance(outcome, UnknownStream):
+            # It concerns every line: one error, and not a million.
+            raise outcome
         if isinstance(outcome, WirelogError):
             self.refuse(number, outcome)
             return

@@ -5,7 +5,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from realtime import operations
 from realtime.management.terminal import VerbCommand, add_json, escape, find_stream, json_line, table
-from realtime.models import STREAM_NAME, Audience, Kind, Stream
+from realtime.models import STREAM_NAME, Audience, Kind, Namespace, Stream
+from realtime.namespaces import TEMPLATE_FIELDS, namespace_of
 
 
 class Command(VerbCommand):
@@ -23,17 +24,16 @@ class Command(VerbCommand):
     def add_create(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="Letters, digits, _ . : and -; the part before : is the namespace.")
         parser.add_argument("--title", default="", help="What people see; the name if there is none.")
-        parser.add_argument("--kind", choices=Kind.values, default=Kind.FEED, help="The view it opens with (default: %(default)s).")
-        for verb, dest in (("read", "readers"), ("write", "writers")):
-            parser.add_argument(
-                f"--{verb}", dest=dest, choices=Audience.values, default=Audience.USERS, help=f"Who may {verb} (default: %(default)s)."
-            )
-        parser.add_argument("--presence", action=BooleanOptionalAction, default=True, help="Readers may see who is subscribed.")
-        parser.add_argument("--join-leave", action=BooleanOptionalAction, default=True, help="Subscribers may be told who comes and goes.")
-        parser.add_argument("--keep-days", type=int, default=30, metavar="DAYS", help="0 keeps records for ever (default: %(default)s).")
-        parser.add_argument("--keep-records", type=int, default=0, metavar="N", help="Newest records to keep; 0 keeps all.")
-        parser.add_argument("--keep-bytes", type=int, default=0, metavar="N", help="Payload bytes to keep; 0 keeps all.")
-        parser.add_argument("--max-payload", type=int, default=0, metavar="BYTES", help="Largest payload; 0 takes the server's default.")
+        template = parser.add_argument_group("template", "What is not given is that of the namespace, where there is one.")
+        template.add_argument("--kind", choices=Kind.values, help="The view it opens with (feed).")
+        template.add_argument("--read", dest="readers", choices=Audience.values, help="Who may read (users).")
+        template.add_argument("--write", dest="writers", choices=Audience.values, help="Who may write (users).")
+        template.add_argument("--presence", action=BooleanOptionalAction, help="Readers may see who is subscribed (yes).")
+        template.add_argument("--join-leave", action=BooleanOptionalAction, help="Subscribers may be told who comes and goes (yes).")
+        template.add_argument("--keep-days", type=int, metavar="DAYS", help="0 keeps records for ever (30).")
+        template.add_argument("--keep-records", type=int, metavar="N", help="Newest records to keep; 0 keeps all (0).")
+        template.add_argument("--keep-bytes", type=int, metavar="N", help="Payload bytes to keep; 0 keeps all (0).")
+        template.add_argument("--max-payload", type=int, metavar="BYTES", help="Largest payload; 0 takes the server's default (0).")
         add_json(parser, "The stream as JSON, for programs.")
 
     def list(self, options: dict[str, Any]) -> None:
@@ -47,8 +47,8 @@ class Command(VerbCommand):
 
     def create(self, options: dict[str, Any]) -> None:
         check_name(options["name"])
-        fields = ("title", "kind", "readers", "writers", "presence", "join_leave", "keep_days", "keep_records", "keep_bytes", "max_payload")
-        stream = operations.create_stream(operations.commander(), options["name"], **{field: options[field] for field in fields})
+        given = {field: options[field] for field in ("title", *TEMPLATE_FIELDS) if options.get(field) is not None}
+        stream = operations.create_stream(operations.commander(), options["name"], **of_namespace(options["name"]) | given)
         self.say(json_line(as_dict(stream)) if options["json"] else f"Made the stream {stream.name}.")
 
     def archive(self, options: dict[str, Any]) -> None:
@@ -69,6 +69,11 @@ def check_name(name: str) -> None:
         )
     if Stream.objects.filter(name=name).exists():
         raise CommandError(f"There is a stream {name!r} already. Nothing was changed.")
+
+
+def of_namespace(name: str) -> dict[str, Any]:
+    template = Namespace.objects.filter(name=namespace_of(name)).first()
+    return {field: getattr(template, field) for field in TEMPLATE_FIELDS} if template else {}
 
 
 def row(stream: Stream) -> tuple[object, ...]:
