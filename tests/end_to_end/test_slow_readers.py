@@ -84,16 +84,12 @@ def test_readers_that_stop_delay_nobody_cost_little_and_are_closed(impatient: Ru
         stuck = [stack.enter_context(Slow(impatient)) for _ in range(STUCK)]
         assert len(writer.here()) == STUCK + 1
         before = impatient.resident()
-        slowest = 0.0
         # 4 MB for each of them: far over an outbox.
         for number in range(1, 501):
-            started = time.monotonic()
             writer.publish(TEXT_OF_8_KB)
             assert writer.publication()["offset"] == number
-            slowest = max(slowest, time.monotonic() - started)
         # The log of the last 4 MB is shared by all; each may have an outbox of its own.
         assert impatient.resident() - before < (STUCK * 1.5 + 24) * MEBIBYTE
-        assert slowest < 1
         eventually_sync(lambda: writer.here() == {writer.hello["client"]}, "stuck readers are still there", seconds=20)
         for reader in stuck:
             reader.read_to_the_end()
