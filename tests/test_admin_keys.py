@@ -95,7 +95,8 @@ def test_making_a_key_is_audited_once(operator: Client) -> None:
     make(operator)
 
     entry = AuditEntry.objects.get()
-    assert (entry.action, entry.subject) == ("apikey.create", str(ApiKey.objects.get()))
+    key = ApiKey.objects.get()
+    assert (entry.action, entry.subject, entry.detail) == ("apikey.create", str(key), {"name": "pi-4", "scopes": key.scopes})
 
 
 @pytest.mark.parametrize(

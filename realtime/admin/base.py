@@ -88,9 +88,13 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | list | dict) else str(value)
 
 
-def _changes(form: ModelForm[Any]) -> dict[str, list[Any]]:
+def _values(form: ModelForm[Any]) -> dict[str, Any]:
+    return {name: _plain(form.cleaned_data.get(name)) for name in form.changed_data}
+
+
+def _changes(form: ModelForm[Any]) -> dict[str, Any]:
     """Before and after of each field that the form changed."""
-    return {name: [_plain(form.initial.get(name)), _plain(form.cleaned_data.get(name))] for name in form.changed_data}
+    return {name: [_plain(form.initial.get(name)), after] for name, after in _values(form).items()}
 
 
 class AuditedAdmin(ModelAdmin[M]):
@@ -107,7 +111,7 @@ class AuditedAdmin(ModelAdmin[M]):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        detail: dict[str, Any] = _changes(form)
+        detail = _changes(form) if change else _values(form)
         for formset in formsets:
             detail |= {
                 "added": [str(row) for row in formset.new_objects],
