@@ -110,7 +110,9 @@ class Sender:
 
     async def _send(self, layer: object, blob: bytes) -> None:
         try:
-            await asyncio.wait_for(layer.group_send(GROUP, message(blob)), SEND_SECONDS)  # type: ignore[attr-defined]
+            # Not wait_for: before Python 3.12 it swallows a cancellation that meets the end of the send, and `run` went on for ever.
+            async with asyncio.timeout(SEND_SECONDS):
+                await layer.group_send(GROUP, message(blob))  # type: ignore[attr-defined]
         except Exception as error:  # noqa: BLE001
             # Any error of any layer: the records are stored, every process finds them by its tick. Said once per outage.
             if not self._failing:

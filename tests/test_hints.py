@@ -137,3 +137,17 @@ async def test_when_redis_is_away_the_records_are_stored_all_the_same(
     settings.WIRELOG = {**settings.WIRELOG, "REDIS_URL": "redis://example"}
     await asyncio.to_thread(hints.send_now, Hint([run_of(1)]))
     assert "The broadcast was lost, the records are stored" in caplog.text
+
+
+@pytest.mark.parametrize("steps", range(8))
+@pytest.mark.usefixtures("layer")
+async def test_it_ends_when_it_is_cancelled_wherever_that_meets_it(steps: int) -> None:
+    sender = Sender()
+    task = asyncio.create_task(sender.run())
+    await asyncio.sleep(0)
+    sender.announce(b"hint")
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=1)
+    assert task.cancelled()
