@@ -52,7 +52,8 @@ class Desk:
 
         def work() -> None:
             started.set()
-            gate.wait()
+            # A test that fails before it opens the gate must not hang.
+            gate.wait(10)
 
         self.working = asyncio.create_task(self.journal.run(work))
         await asyncio.to_thread(started.wait)
