@@ -1,0 +1,17 @@
+"""Wirelog: a real-time server for Django in which every record is durable before anyone sees it."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .publishing import apublish, publish
+
+__all__ = ["apublish", "publish"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: Django imports this package before there are models.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import publishing  # noqa: PLC0415
+
+    return getattr(publishing, name)

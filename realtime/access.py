@@ -25,13 +25,10 @@ Role = Membership.Role
 WRITING_ROLES = frozenset({Role.WRITER, Role.MODERATOR})
 ACTIONS = ("read", "publish", "manage")
 
-# A key's use is noted at most this often: a device that publishes every second must not write a row for it every second.
-LAST_USED_SECONDS = 60
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a key may do: `pattern` is a stream name in which `*` stands for any text."""
+    """What a key may do: `pattern` is a stream name in which `*` stands for any text. Personal streams must be named: `#*` or `#7`."""
 
     pattern: str
     actions: frozenset[str]
@@ -42,7 +39,9 @@ class Scope:
 
 @functools.lru_cache(maxsize=4096)
 def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")))
+    text = ".*".join(re.escape(part) for part in pattern.split("*"))
+    # "Everything" was never meant to be everybody's own stream.
+    return re.compile(text if pattern.startswith("#") else f"(?!#){text}")
 
 
 @dataclass(frozen=True, slots=True)

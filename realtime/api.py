@@ -137,6 +137,7 @@ class Api(Endpoint):
             identity = await engine.reads.run(access.identity_of_key, self.secret)
             if identity is None:
                 raise _unauthorized("this API key is wrong, expired or revoked")
+            engine.presence.key_used(identity.principal)
             result = await self.method.run(engine, identity, _decode(body, self.method.request))
         except WirelogError as error:
             return 200, JSON, _error(error.code, str(error))

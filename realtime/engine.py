@@ -60,8 +60,10 @@ class Engine:
         redis = bool(settings.WIRELOG.get("REDIS_URL"))
         self._lock = ServeLock(settings.WIRELOG["DATA"], shared=redis)
         self._sender = hints.Sender()
+        # Tells every process of an encoded hint.
+        self.announce = self._sender.announce
         self.reads = Reads()
-        self.journal = Journal(self._sender.announce, self.fatal.set)
+        self.journal = Journal(self.announce, self.fatal.set)
         self.hub = Hub(self.reads)
         self.presence = PresenceBook(self.journal, self.reads, self._sender)
         self.limits = Limits(
@@ -201,6 +203,14 @@ async def current(*, lenient: bool = False) -> Engine:
         _engines[loop] = asyncio.create_task(_start(lenient))
         _engines[loop].add_done_callback(lambda task: _forget_failed(loop, task))
     return await asyncio.shield(_engines[loop])
+
+
+def running() -> Engine | None:
+    """The engine of this process, for threads that have no loop; None where nothing is served."""
+    for task in list(_engines.values()):
+        if task.done() and not task.cancelled() and task.exception() is None:
+            return task.result()
+    return None
 
 
 async def _start(lenient: bool) -> Engine:

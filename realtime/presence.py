@@ -6,6 +6,7 @@ Rows are written behind, once a second, in the journal's thread: a storm of conn
 import asyncio
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,11 +22,12 @@ from django.utils import timezone
 from . import hints, protocol
 from .conf import limit
 from .group_commit import Journal
-from .models import Connection, Presence, ServerProcess, Stream
+from .models import ApiKey, Connection, Presence, ServerProcess, Stream
 from .protocol import ClientInfo
 from .reads import Reads
 
 WRITE_SECONDS = 1.0
+USED_SECONDS = 60.0
 
 
 @dataclass(eq=False, slots=True)
@@ -58,6 +60,16 @@ class PresenceBook:
         # Written behind: what has come or gone since the last write, the last state of each deciding.
         self._connections: dict[str, Member | None] = {}
         self._presence: dict[tuple[int, str], bool] = {}
+        self._used: set[str] = set()
+        # When the use of each key was noted last.
+        self._keys: dict[str, float] = {}
+
+    def key_used(self, principal: str) -> None:
+        """Note that an API key was used. At most once a minute: a device that publishes every second must not write a row for it."""
+        now = time.monotonic()
+        if principal.startswith("key:") and now - self._keys.get(principal, -USED_SECONDS) >= USED_SECONDS:
+            self._keys[principal] = now
+            self._used.add(principal.removeprefix("key:"))
 
     # Coming and going
 
@@ -122,8 +134,9 @@ class PresenceBook:
         """Write what has changed, and the heartbeat when it is due."""
         connections, self._connections = self._connections, {}
         presence, self._presence = self._presence, {}
-        if connections or presence or beat:
-            await self._journal.run(lambda: write_rows(self.process_id, connections, presence, beat))
+        used, self._used = self._used, set()
+        if connections or presence or used or beat:
+            await self._journal.run(lambda: write_rows(self.process_id, connections, presence, used, beat))
 
     async def stop(self) -> None:
         await self._journal.run(lambda: ServerProcess.objects.filter(pk=self.process_id).delete())
@@ -162,13 +175,20 @@ def register(process_id: uuid.UUID, alone: bool) -> None:
         ServerProcess.objects.create(pk=process_id, host=socket.gethostname(), pid=os.getpid())
 
 
-def write_rows(process_id: uuid.UUID, connections: dict[str, Member | None], presence: dict[tuple[int, str], bool], beat: bool) -> None:
+def write_rows(
+    process_id: uuid.UUID,
+    connections: dict[str, Member | None],
+    presence: dict[tuple[int, str], bool],
+    used: set[str],
+    beat: bool,
+) -> None:
     gone = [client for client, member in connections.items() if member is None]
     come = [_row(process_id, member) for member in connections.values() if member is not None]
     with transaction.atomic():
         if beat and not ServerProcess.objects.filter(pk=process_id).update(heartbeat=timezone.now()):
             # Another process took this one for dead, after a long stop: it is back, with what it has from now on.
             ServerProcess.objects.create(pk=process_id, host=socket.gethostname(), pid=os.getpid())
+        ApiKey.objects.filter(prefix__in=used).update(last_used=timezone.now())
         Connection.objects.filter(pk__in=gone).delete()
         Connection.objects.bulk_create(come, ignore_conflicts=True)
         for (stream_id, client), here in presence.items():

@@ -124,6 +124,7 @@ class Session:
         self.identity = identity
         self.member = Member(self.client, identity.principal, identity.label, identity.user_id, self.caller.address, self.caller.agent)
         self.engine.presence.connected(self.member)
+        self.engine.presence.key_used(identity.principal)
         # Spread, so that those who came together are not pinged together for ever.
         self.outbox.start_pings(now + random.uniform(interval / 2, interval))
         data = msgspec.json.encode({"user": identity.principal, "name": identity.label})

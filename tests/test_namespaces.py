@@ -106,6 +106,11 @@ def test_a_personal_stream_is_written_by_programs_and_read_by_its_user_alone(ali
             namespaces.open_or_create(other, name)
 
 
+@pytest.mark.parametrize(("pattern", "covers"), [("*", False), ("*7", False), ("#*", True), ("#7", True), ("#8", False)])
+def test_a_personal_stream_is_in_the_scope_of_keys_that_name_it(pattern: str, covers: bool) -> None:
+    assert Scope(pattern, frozenset({"read"})).covers("#7", "read") == covers
+
+
 @pytest.mark.parametrize("name", ["#", "#0", "#01", "#-1", "#x", "#1:a", "#999999", "#" + "9" * 30])
 def test_a_personal_stream_of_nobody_does_not_exist(name: str) -> None:
     assert isinstance(append_one(name), UnknownStream)
