@@ -1,0 +1,127 @@
+"""How a process finds records that no hint told of."""
+
+import threading
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, connections
+
+from realtime import tick
+from realtime.models import Stream
+from realtime.tick import Head, Tick
+
+from .core import append
+from .waiting import eventually_sync
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.heads: list[dict[int, int]] = []
+        self.streams: list[tuple[list[Head], Collection[int]]] = []
+        self.subscribed: tuple[int, ...] = ()
+        self.tick = Tick(self.heads.append, lambda rows, asked: self.streams.append((rows, asked)), lambda: self.subscribed)
+
+    def look(self) -> list[dict[int, int]]:
+        """What one more look finds."""
+        self.heads.clear()
+        self.tick.look(connection)
+        return list(self.heads)
+
+
+@pytest.fixture
+def stream(transactional_db: None) -> Stream:
+    found = Stream.objects.create(name="a")
+    append("a", "1", "2")
+    return found
+
+
+@pytest.fixture
+def desk(stream: Stream) -> Desk:
+    found = Desk()
+    found.look()
+    return found
+
+
+def elsewhere(*work: Any) -> None:
+    def run() -> None:
+        append(*work)
+        connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+def test_what_was_there_before_is_no_news(stream: Stream) -> None:
+    assert Desk().look() == []
+
+
+def test_records_of_another_connection_are_found_once(desk: Desk, stream: Stream) -> None:
+    other = Stream.objects.create(name="b")
+    elsewhere("a", "3", "4")
+    elsewhere("b", "1")
+    assert desk.look() == [{stream.pk: 4, other.pk: 1}]
+    assert desk.look() == []
+    elsewhere("a", "5")
+    assert desk.look() == [{stream.pk: 5}]
+
+
+def test_while_nobody_writes_a_look_asks_for_nothing_more(desk: Desk, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        desk.look()
+
+
+def test_new_records_are_found_by_their_id_without_a_scan(stream: Stream) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {tick._MOVED}", [5])
+        plan = [row[-1] for row in cursor.fetchall()]
+    assert plan[0] == "SEARCH realtime_record USING INTEGER PRIMARY KEY (rowid>?)"
+
+
+def test_the_subscribed_streams_are_compared_and_a_removed_one_is_missing(desk: Desk, stream: Stream) -> None:
+    desk.tick.compare()
+    assert desk.streams == []
+    desk.subscribed = (stream.pk, 999)
+    Stream.objects.update(epoch="restored")
+    desk.tick.compare()
+    assert desk.streams == [([Head(stream.pk, "restored", 2)], (stream.pk, 999))]
+
+
+# The thread
+
+
+@pytest.fixture
+def running(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr(tick, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(tick, "COMPARE_SECONDS", 0.01)
+    found = Desk()
+    found.tick.start()
+    eventually_sync(lambda: found.tick._seen > 0)
+    yield found
+    found.tick.stop()
+
+
+def test_it_looks_and_compares_again_and_again(running: Desk, stream: Stream) -> None:
+    append("a", "3")
+    eventually_sync(lambda: running.heads == [{stream.pk: 3}])
+    running.subscribed = (stream.pk,)
+    eventually_sync(lambda: len(running.streams) >= 3)
+
+
+def test_it_survives_a_database_error(running: Desk, stream: Stream, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    def fail(connection: Any) -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(running.tick, "look", fail)
+    eventually_sync(lambda: "The tick could not read the database: away" in caplog.text)
+    append("a", "3")
+    monkeypatch.undo()
+    eventually_sync(lambda: running.heads == [{stream.pk: 3}])
+
+
+def test_stop_ends_the_thread(running: Desk) -> None:
+    running.tick.stop()
+    assert not running.tick._thread.is_alive()
