@@ -4,6 +4,7 @@ Rows are written behind, once a second, in the journal's thread: a storm of conn
 """
 
 import asyncio
+import logging
 import os
 import socket
 import time
@@ -15,7 +16,8 @@ from typing import Any
 
 import msgspec
 from django.conf import settings
-from django.db import transaction
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -25,6 +27,8 @@ from .group_commit import Journal
 from .models import ApiKey, Connection, Presence, ServerProcess, Stream
 from .protocol import ClientInfo
 from .reads import Reads
+
+logger = logging.getLogger(__name__)
 
 WRITE_SECONDS = 1.0
 USED_SECONDS = 60.0
@@ -126,17 +130,28 @@ class PresenceBook:
         while True:
             await asyncio.sleep(WRITE_SECONDS)
             beat = loop.time() >= beat_at
-            if beat:
-                beat_at = loop.time() + limit("HEARTBEAT_SECONDS")
-            await self.write(beat)
+            try:
+                await self.write(beat)
+            except DatabaseError as error:
+                # Without its heartbeat this process would be taken for dead: the next second tries again.
+                logger.warning("Who is connected could not be written: %s", error)
+            else:
+                beat_at = loop.time() + limit("HEARTBEAT_SECONDS") if beat else beat_at
 
     async def write(self, beat: bool = False) -> None:
-        """Write what has changed, and the heartbeat when it is due."""
+        """Write what has changed, and the heartbeat when it is due. Raises DatabaseError; the next write then has it all."""
         connections, self._connections = self._connections, {}
         presence, self._presence = self._presence, {}
         used, self._used = self._used, set()
-        if connections or presence or used or beat:
+        if not (connections or presence or used or beat):
+            return
+        try:
             await self._journal.run(lambda: write_rows(self.process_id, connections, presence, used, beat))
+        except DatabaseError:
+            self._connections = connections | self._connections
+            self._presence = presence | self._presence
+            self._used |= used
+            raise
 
     async def stop(self) -> None:
         await self._journal.run(lambda: ServerProcess.objects.filter(pk=self.process_id).delete())
@@ -190,7 +205,7 @@ def write_rows(
             ServerProcess.objects.create(pk=process_id, host=socket.gethostname(), pid=os.getpid())
         ApiKey.objects.filter(prefix__in=used).update(last_used=timezone.now())
         Connection.objects.filter(pk__in=gone).delete()
-        Connection.objects.bulk_create(come, ignore_conflicts=True)
+        Connection.objects.bulk_create(_of_known_users(come), ignore_conflicts=True)
         for (stream_id, client), here in presence.items():
             if not here:
                 Presence.objects.filter(stream=stream_id, connection=uuid.UUID(client)).delete()
@@ -201,6 +216,13 @@ def write_rows(
 def _row(process_id: uuid.UUID, member: Member) -> Connection:
     fields: dict[str, Any] = {"user_id": member.user_id, "principal": member.principal, "label": member.label}
     return Connection(pk=uuid.UUID(member.client), process_id=process_id, address=member.address, agent=member.agent, **fields)
+
+
+def _of_known_users(rows: list[Connection]) -> list[Connection]:
+    """Without those of users who were removed meanwhile: one of them would fail the rows of everybody."""
+    wanted = {row.user_id for row in rows if row.user_id is not None}
+    known = set(get_user_model()._default_manager.filter(pk__in=wanted).values_list("pk", flat=True))
+    return [row for row in rows if row.user_id is None or row.user_id in known]
 
 
 def _still_there(presence: dict[tuple[int, str], bool]) -> list[Presence]:
