@@ -165,6 +165,7 @@ class Engine:
         """Stop the threads and mark the process as gone."""
         for session in list(self.sessions):
             session.leave()
+        self.hub.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

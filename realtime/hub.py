@@ -45,9 +45,15 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._opening: Flights[Feed] = Flights()
         self._reading: Flights[Batch | None] = Flights()
+        self._fillings: set[asyncio.Task[None]] = set()
         self._rings_size = 0
         self._max_rings = limit("RING_BYTES")
         self._frame = limit("FRAME_BYTES")
+
+    def stop(self) -> None:
+        """Ask the database for nothing more."""
+        for filling in self._fillings:
+            filling.cancel()
 
     # Subscribing
 
@@ -200,6 +206,8 @@ class Hub:
     def _fill(self, feed: Feed) -> "asyncio.Task[None]":
         if feed.filling is None:
             feed.filling = asyncio.create_task(self._read_gap(feed))
+            self._fillings.add(feed.filling)
+            feed.filling.add_done_callback(self._fillings.discard)
         return feed.filling
 
     async def _read_gap(self, feed: Feed) -> None:
@@ -207,19 +215,18 @@ class Hub:
         try:
             while feed.last < feed.known:
                 self.fills += 1
-                position, upto = feed.last, feed.known
-                self._take_page(feed, await self.reads.page(feed.stream_id, position, upto), upto)
+                upto = feed.known
+                self._take_page(feed, await self.reads.page(feed.stream_id, feed.last, upto), upto)
         finally:
             feed.filling = None
         self._watch_gap(feed)
 
     def _take_page(self, feed: Feed, page: Page, upto: int) -> None:
-        # Hints may have closed some of the gap since the page was asked for.
-        page = [record for record in page if record.offset > feed.last]
-        first = page[0].offset if page else upto + 1
-        if first > feed.last + 1:
-            self._skip(feed, first - 1)
-        self._deliver(feed, page)
+        # What the page should have begun with and does not is gone, but for what hints have brought since it was asked for.
+        gone = page[0].offset - 1 if page else upto
+        if gone > feed.last:
+            self._skip(feed, gone)
+        self._deliver(feed, [record for record in page if record.offset > feed.last])
         self._deliver_early(feed)
 
     def _skip(self, feed: Feed, last: int) -> None:
