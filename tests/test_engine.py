@@ -125,20 +125,31 @@ async def test_it_is_not_ready_when_it_is_about_to_end(end: str) -> None:
 
 async def test_a_drain_answers_what_is_in_flight_and_closes_with_3001(session_key: str) -> None:
     async with running() as engine:
-        clients = [await Client(engine, session_key).connect() for _ in range(3)]
+        client = await Client(engine, session_key).connect()
         gate = await busy(engine)
-        await clients[0].frame(clients[0].command("publish", channel="room", data=1))
+        await client.frame(client.command("publish", channel="room", data=1))
         draining = asyncio.create_task(engine.drain(10))
-        await asyncio.sleep(0)
-        assert [client.closing for client in clients] == [None] * 3
+        for _ in range(50):
+            await asyncio.sleep(0)
+        # It waits for the commit.
+        assert (engine.draining, client.closing, draining.done()) == (True, None, False)
         gate.set()
-        await eventually(lambda: all(client.closing == 3001 for client in clients))
-        assert (await clients[0].reply(2))["publish"] == {}
+        await eventually(lambda: client.closing == 3001)
+        assert (await client.reply(2))["publish"] == {}
         assert not draining.done()
+        client.session.leave()
+        await draining
+        assert await elsewhere(head, "room") == 1
+
+
+async def test_a_drain_closes_everybody(session_key: str) -> None:
+    async with running() as engine:
+        clients = [await Client(engine, session_key).connect() for _ in range(5)]
+        draining = asyncio.create_task(engine.drain(1))
+        await eventually(lambda: [client.closing for client in clients] == [3001] * 5)
         for client in clients:
             client.session.leave()
         await draining
-        assert await elsewhere(head, "room") == 1
 
 
 async def test_a_drain_waits_for_nobody_longer_than_it_was_told(session_key: str) -> None:
