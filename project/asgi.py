@@ -9,11 +9,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 # Loads the apps, which everything below needs.
 django_application = get_asgi_application()
 
-from realtime import access, api, consumers, errors  # noqa: E402
+from realtime import access, api, consumers, errors, probes  # noqa: E402
 
 PATHS: dict[tuple[str, str], Any] = {
-    ("http", "/healthz"): api.Healthz.as_asgi(),
-    ("http", "/readyz"): api.Readyz.as_asgi(),
+    ("http", "/healthz"): probes.Healthz.as_asgi(),
+    ("http", "/readyz"): probes.Readyz.as_asgi(),
     ("websocket", "/connection/websocket"): consumers.WebSocketConsumer.as_asgi(),
 }
 methods: Any = api.Api.as_asgi()

@@ -182,6 +182,7 @@ class _Batch:
             raise Conflict(stream.name, item.expect_offset, stream.head)
         stream.head += 1
         publication = self._publication(item, stream.head)
+        stream.size += bytes_of(publication.data) + len(item.blob or b"")
         digest = digest_of(item) if item.idempotency_key else None
         self.rows.append(
             (
@@ -208,7 +209,7 @@ class _Batch:
         if not self.rows:
             return
         grown = {row[0] for row in self.rows}
-        heads = [(stream.head, stream.pk) for stream in self.streams.values() if stream.pk in grown]
+        heads = [(stream.head, stream.size, stream.pk) for stream in self.streams.values() if stream.pk in grown]
         with self.connection.cursor() as cursor:
             # One prepared statement: bulk_create(1000) would be 13 statements on SQLite, at ten times the cost per row.
             cursor.executemany(_INSERT, self.rows)
@@ -224,7 +225,11 @@ def size_of(item: Item, largest: int) -> int:
     """Bytes of the payload; at a glance where a text cannot exceed `largest`, since a character is at most four bytes."""
     if item.blob is not None:
         return len(item.blob)
-    return len(item.data) if len(item.data) * 4 <= largest else len(item.data.encode())
+    return len(item.data) if len(item.data) * 4 <= largest else bytes_of(item.data)
+
+
+def bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def digest_of(item: Item) -> bytes:
@@ -247,7 +252,7 @@ _INSERT = "INSERT INTO {table} ({columns}) VALUES ({values})".format(
     columns=", ".join(f'"{column}"' for column in _COLUMNS),
     values=", ".join(["%s"] * len(_COLUMNS)),
 )
-_MOVE_HEAD = f"UPDATE {Stream._meta.db_table} SET head = %s WHERE id = %s"
+_MOVE_HEAD = f"UPDATE {Stream._meta.db_table} SET head = %s, size = %s WHERE id = %s"
 # The last condition is that of the partial index, to the letter: without it SQLite scans.
 _KNOWN = (
     f'SELECT stream_id, publisher, idempotency_key, "offset", digest FROM {Record._meta.db_table} '

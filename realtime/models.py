@@ -54,6 +54,7 @@ class Template(models.Model):
     keep_records = models.PositiveBigIntegerField(default=0, help_text="Newest records to keep; 0 keeps all.")
     keep_days = models.PositiveIntegerField(default=30, help_text="Days to keep a record; 0 keeps it for ever.")
     keep_bytes = models.PositiveBigIntegerField(default=0, help_text="Payload bytes to keep; 0 keeps all.")
+    keep_latest = models.BooleanField(default=False, help_text="The newest record of each key stays, however old it is.")
 
     class Meta:
         abstract = True
@@ -80,6 +81,8 @@ class Stream(Template):
     head = models.PositiveBigIntegerField(default=0, editable=False)
     # Offset of the oldest record kept; head + 1 when none is kept.
     tail = models.PositiveBigIntegerField(default=1, editable=False)
+    # Payload bytes from tail to head.
+    size = models.PositiveBigIntegerField(default=0, editable=False)
     archived = models.DateTimeField(null=True, blank=True)
     created = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -195,6 +198,11 @@ class ApiKey(models.Model):
     scopes = models.JSONField(default=list)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False)
     created = models.DateTimeField(default=timezone.now, editable=False)
+    # After a rotation the secret before it works on until then. It is the same key: what it published stays its own.
+    previous_digest = models.CharField(max_length=64, blank=True, editable=False)
+    previous_until = models.DateTimeField(null=True, editable=False)
+    publish_rate = models.PositiveIntegerField("publishes a second", default=0, help_text="0 sets no limit.")
+    max_connections = models.PositiveIntegerField("connections", default=0, help_text="At the same time, in one process; 0 sets no limit.")
     expires = models.DateTimeField(null=True, blank=True)
     revoked = models.DateTimeField(null=True, blank=True, editable=False)
     last_used = models.DateTimeField(null=True, editable=False)

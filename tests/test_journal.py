@@ -410,3 +410,13 @@ def test_a_field_is_named_by_the_error() -> None:
     outcome = one(key="\0")
     assert isinstance(outcome, BadRequest)
     assert (outcome.field, outcome.problem) == ("key", "must be at most 200 printable characters")
+
+
+def test_a_stream_knows_how_many_payload_bytes_it_keeps() -> None:
+    one(data='"é"', idempotency_key="k1")
+    one(data='"é"', idempotency_key="k1")
+    assert Stream.objects.get(name="a").size == 4
+    one(data="345")
+    one(data="", blob=bytes(10), content_type="image/png")
+    reference = Record.objects.get(stream__name="a", offset=3).data
+    assert Stream.objects.get(name="a").size == 4 + 3 + 10 + len(reference)
