@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from asgiref.testing import ApplicationCommunicator
 
-from project import asgi
+from project.asgi import application
+from realtime.routing import Application, route
 
 HTTP = {
     "type": "http",
@@ -24,7 +25,7 @@ def scope(path: str, **more: Any) -> dict[str, Any]:
 
 
 def client_of(scope: dict[str, Any]) -> Any:
-    return ApplicationCommunicator(asgi.application, scope)  # type: ignore[no-untyped-call]
+    return ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]
 
 
 async def get(path: str, **more: Any) -> tuple[int, dict[bytes, bytes]]:
@@ -41,7 +42,7 @@ async def get(path: str, **more: Any) -> tuple[int, dict[bytes, bytes]]:
     "path", ["/healthz", "/readyz", "/connection/websocket", "/api/publish", "/api/", "/api", "/", "/apis/", "/s/lobby/"]
 )
 def test_programs_are_answered_before_django(path: str) -> None:
-    pages = asgi.route(scope(path)) is asgi.pages
+    pages = route(scope(path)) is None
     assert pages == (path in {"/api", "/", "/apis/", "/s/lobby/", "/connection/websocket"})
 
 
@@ -76,18 +77,15 @@ async def test_a_root_path_that_a_client_made_up_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("peer", "believed"), [("192.0.2.9", False), ("10.0.0.1", True)])
-async def test_a_trusted_proxy_says_that_a_request_is_https(
-    settings: Any, monkeypatch: pytest.MonkeyPatch, peer: str, believed: bool
-) -> None:
+async def test_a_trusted_proxy_says_that_a_request_is_https(settings: Any, peer: str, believed: bool) -> None:
     settings.WIRELOG = settings.WIRELOG | {"TRUSTED_PROXIES": ["10.0.0.1"]}
     seen: list[tuple[str, str]] = []
 
     async def django(scope: Any, receive: Any, send: Any) -> None:
         seen.append((scope["scheme"], scope["client"][0]))
 
-    monkeypatch.setattr(asgi, "django_application", django)
     headers = [(b"x-forwarded-proto", b"https"), (b"x-forwarded-for", b"203.0.113.5")]
-    await asgi.application(scope("/", client=(peer, 4711), headers=headers), None, None)
+    await Application(django)(scope("/", client=(peer, 4711), headers=headers), None, None)
     assert seen == [("https", "203.0.113.5") if believed else ("http", peer)]
 
 
@@ -106,3 +104,13 @@ async def test_a_foreign_server_may_ask_about_the_life_of_the_application() -> N
         await client.send_input({"type": f"lifespan.{event}"})
         assert await client.receive_output() == {"type": f"lifespan.{event}.complete"}
     await asyncio.wait_for(client.wait(), 1)
+
+
+async def test_a_project_with_sockets_of_its_own_keeps_them() -> None:
+    seen: list[str] = []
+
+    async def router(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["path"])
+
+    await Application(router)({"type": "websocket", "path": "/chat/", "headers": []}, None, None)
+    assert seen == ["/chat/"]

@@ -1,0 +1,66 @@
+"""What is answered at ASGI level, before Django: sockets, the API and the probes."""
+
+from typing import Any
+
+from django.core.handlers.asgi import ASGIHandler
+
+from . import access, api, consumers, errors, probes
+
+PATHS: dict[tuple[str, str], Any] = {
+    ("http", "/healthz"): probes.Healthz.as_asgi(),
+    ("http", "/readyz"): probes.Readyz.as_asgi(),
+    ("websocket", "/connection/websocket"): consumers.WebSocketConsumer.as_asgi(),
+}
+methods: Any = api.Api.as_asgi()
+
+
+def route(scope: Any) -> Any:
+    """Who answers `scope`; None: the application around Wirelog."""
+    if found := PATHS.get((scope["type"], scope["path"])):
+        return found
+    if scope["type"] == "http" and scope["path"].startswith("/api/"):
+        return methods
+    return None
+
+
+class Application:
+    """Wirelog before the ASGI application of a project, which gets all that is not Wirelog's."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        # Daphne takes a root path from a header that any client can send.
+        scope = {**scope, "root_path": ""}
+        await (route(scope) or self.others(scope))(scope, receive, send)
+
+    def others(self, scope: Any) -> Any:
+        if scope["type"] == "http":
+            return self.pages
+        # Django itself has no sockets. A project that has puts a router here.
+        return unknown_socket if isinstance(self.inner, ASGIHandler) else self.inner
+
+    async def pages(self, scope: Any, receive: Any, send: Any) -> None:
+        """The project's own, told the scheme and the client that the trusted proxies saw."""
+        port = scope["client"][1] if scope.get("client") else 0
+        client = (access.client_address(scope), port)
+        await self.inner({**scope, "scheme": access.scheme(scope), "client": client}, receive, send)
+
+
+async def unknown_socket(scope: Any, receive: Any, send: Any) -> None:
+    """Accepts first: a client that is refused by HTTP would try again for ever."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": errors.BAD_REQUEST.code, "reason": errors.BAD_REQUEST.reason})
+
+
+async def lifespan(receive: Any, send: Any) -> None:
+    """For servers that ask: the engine starts by the first call, or by `serve`."""
+    while True:
+        event = await receive()
+        await send({"type": f"{event['type']}.complete"})
+        if event["type"] == "lifespan.shutdown":
+            return
