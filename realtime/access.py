@@ -57,6 +57,11 @@ class Identity:
     group_ids: frozenset[int] = frozenset()
     # Only for keys; they decide alone.
     scopes: tuple[Scope, ...] | None = None
+    # When the credential ends, in seconds since 1970; None for one that does not by itself.
+    expires: float | None = None
+    # Limits of a key, 0 for none; those of people are settings.
+    publish_rate: int = 0
+    max_connections: int = 0
 
 
 ANONYMOUS = Identity("", "anonymous")
@@ -175,9 +180,10 @@ def anonymous_may_read_something() -> bool:
 # Credentials
 
 
-def identity_of_user(user: AbstractUser) -> Identity:
+def identity_of_user(user: AbstractUser, expires: float | None = None) -> Identity:
     groups = frozenset(user.groups.values_list("pk", flat=True))
-    return Identity(str(user.pk), user.get_full_name() or user.get_username(), user.pk, user.is_superuser, groups)
+    label = user.get_full_name() or user.get_username()
+    return Identity(str(user.pk), label, user.pk, user.is_superuser, groups, expires=expires)
 
 
 def identity_of_session(session_key: str) -> Identity | None:
@@ -186,18 +192,18 @@ def identity_of_session(session_key: str) -> Identity | None:
     By one query where the session model has a `user` (project/users); any other engine by its own load.
     """
     store = import_module(settings.SESSION_ENGINE).SessionStore
-    user = _user_by_row(store, session_key) if hasattr(store, "get_model_class") else _user_by_load(store, session_key)
-    return identity_of_user(user) if user is not None and user.is_active else None
+    by_row = hasattr(store, "get_model_class") and hasattr(store.get_model_class(), "user")
+    user, expires = _user_by_row(store, session_key) if by_row else (_user_by_load(store, session_key), None)
+    return identity_of_user(user, expires) if user is not None and user.is_active else None
 
 
-def _user_by_row(store: type[SessionBase], session_key: str) -> Any:
-    model = store.get_model_class()  # type: ignore[attr-defined]
-    if not hasattr(model, "user"):
-        return _user_by_load(store, session_key)
-    row = model.objects.select_related("user").filter(session_key=session_key, expire_date__gt=timezone.now()).first()
-    if row is None or row.user is None:
-        return None
-    return row.user if _session_is_of(store().decode(row.session_data), row.user) else None
+def _user_by_row(store: Any, session_key: str) -> tuple[Any, float | None]:
+    """The user, and when the session ends."""
+    rows = store.get_model_class().objects.select_related("user")
+    row = rows.filter(session_key=session_key, expire_date__gt=timezone.now()).first()
+    if row is None or row.user is None or not _session_is_of(store().decode(row.session_data), row.user):
+        return None, None
+    return row.user, row.expire_date.timestamp()
 
 
 def _user_by_load(store: type[SessionBase], session_key: str) -> Any:
@@ -214,17 +220,27 @@ def _session_is_of(data: Mapping[str, Any], user: Any) -> bool:
 
 
 def identity_of_key(secret: str) -> Identity | None:
-    """The identity of an API key; None when it is wrong, expired or revoked."""
+    """The identity of an API key; None when it is wrong, expired, revoked or rotated away."""
     parts = secret.split("_", 2)
     if len(parts) != 3 or parts[0] != "wl":
         return None
     key = ApiKey.objects.filter(prefix=parts[1]).first()
-    # A wrong prefix costs the same comparison as a wrong secret.
-    digest = key.digest if key else secrets.token_hex(32)
-    if not constant_time_compare(digest, ApiKey.hash(secret)) or key is None or not key.usable:
+    # Both are compared, and a wrong prefix costs the same as a wrong secret.
+    stored = (key.digest, key.previous_digest) if key else (secrets.token_hex(32), "")
+    current, previous = (constant_time_compare(digest, ApiKey.hash(secret)) for digest in stored)
+    if key is None or not (current or previous):
         return None
-    scopes = tuple(Scope(scope["pattern"], frozenset(scope["actions"])) for scope in key.scopes)
-    return Identity(f"key:{key.prefix}", key.name, scopes=scopes)
+    expires = key.expires if current else key.previous_ends
+    if key.revoked is not None or (expires is not None and expires <= timezone.now()):
+        return None
+    return Identity(
+        f"key:{key.prefix}",
+        key.name,
+        scopes=tuple(Scope(scope["pattern"], frozenset(scope["actions"])) for scope in key.scopes),
+        expires=expires.timestamp() if expires else None,
+        publish_rate=key.publish_rate,
+        max_connections=key.max_connections,
+    )
 
 
 # Where a connection comes from. `scope` is that of ASGI.

@@ -4,6 +4,7 @@ import hashlib
 import re
 import secrets
 import string
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -216,17 +217,35 @@ class ApiKey(models.Model):
     @classmethod
     def generate(cls, **fields: Any) -> tuple["ApiKey", str]:
         """A new, saved key and its secret, which cannot be had again."""
-        prefix = secrets.token_hex(4)
-        secret = f"wl_{prefix}_{secrets.token_urlsafe(32)}"
-        return cls.objects.create(prefix=prefix, digest=cls.hash(secret), **fields), secret
+        key = cls(prefix=secrets.token_hex(4), **fields)
+        secret = key.new_secret()
+        key.save(force_insert=True)
+        return key, secret
+
+    def new_secret(self) -> str:
+        """Another secret from now on; not saved here."""
+        secret = f"wl_{self.prefix}_{secrets.token_urlsafe(32)}"
+        self.digest = self.hash(secret)
+        return secret
 
     @staticmethod
     def hash(secret: str) -> str:
         return hashlib.sha256(secret.encode()).hexdigest()
 
     @property
+    def previous_ends(self) -> datetime | None:
+        """When the secret before the last rotation ends, which is never after the key itself."""
+        return min(filter(None, (self.previous_until, self.expires)), default=None)
+
+    @property
+    def state(self) -> str:
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if self.expires is not None and self.expires <= timezone.now() else "usable"
+
+    @property
     def usable(self) -> bool:
-        return self.revoked is None and (self.expires is None or self.expires > timezone.now())
+        return self.state == "usable"
 
 
 class ServerProcess(models.Model):

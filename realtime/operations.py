@@ -1,7 +1,7 @@
 """What operators do to streams and keys, from admin and from commands. Each is one transaction with its line in the audit log."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -12,6 +12,10 @@ from . import scopes
 from .audit import audit, command_principal
 from .models import ApiKey, Stream
 from .scopes import StoredScope
+
+# How long a secret works on after its rotation: a day to bring the new one to every device.
+OVERLAP = timedelta(hours=24)
+MAX_OVERLAP = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,25 @@ def create_key(actor: Actor, name: str, granted: list[StoredScope], expires: dat
         key, secret = ApiKey.generate(name=name, scopes=granted, expires=expires)
         note(actor, "apikey.create", str(key), scopes=[scopes.text(scope) for scope in granted])
     return key, secret
+
+
+def rotate(actor: Actor, key: ApiKey, overlap: timedelta) -> str:
+    """A new secret for `key`, which stays the same key; the one before it works on for `overlap` (0: not at all).
+
+    Of two rotations within an overlap only the last secret before the new one works on. Raises ValidationError for a key that has ended.
+    """
+    if not timedelta(0) <= overlap <= MAX_OVERLAP:
+        raise ValidationError(f"The overlap is 0 to {MAX_OVERLAP.days} days.")
+    with transaction.atomic():
+        key.refresh_from_db()
+        if not key.usable:
+            raise ValidationError(f"{key} is {key.state}: make a new key instead.")
+        key.previous_digest = key.digest if overlap else ""
+        key.previous_until = timezone.now() + overlap if overlap else None
+        secret = key.new_secret()
+        key.save(update_fields=["digest", "previous_digest", "previous_until"])
+        note(actor, "apikey.rotate", str(key), overlap_seconds=int(overlap.total_seconds()))
+    return secret
 
 
 def revoke(actor: Actor, key: ApiKey) -> bool:

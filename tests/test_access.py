@@ -13,7 +13,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from project.users.models import Session, User
-from realtime import access
+from realtime import access, operations
 from realtime.access import ANONYMOUS, Identity, Scope
 from realtime.errors import NotPermitted, UnknownStream
 from realtime.models import ApiKey, Audience, Membership, Stream
@@ -176,8 +176,9 @@ def alice(db: None) -> User:
 def test_a_session_tells_whose_it_is(alice: User) -> None:
     group = Group.objects.create(name="crew")
     alice.groups.add(group)
-    expected = Identity(str(alice.pk), "Alice A.", alice.pk, False, frozenset({group.pk}))
-    assert access.identity_of_session(cookie("alice")) == expected
+    key = cookie("alice")
+    ends = Session.objects.get(session_key=key).expire_date.timestamp()
+    assert access.identity_of_session(key) == Identity(str(alice.pk), "Alice A.", alice.pk, False, frozenset({group.pk}), expires=ends)
 
 
 def test_session_and_user_are_one_query_and_groups_another(alice: User, django_assert_num_queries: Any) -> None:
@@ -252,7 +253,7 @@ def test_the_session_engine_of_another_project_is_asked_by_its_own_load(alice: U
     assert PlainStore(key).load()
     identity = access.identity_of_session(key)
     assert identity is not None
-    assert identity.user_id == alice.pk
+    assert (identity.user_id, identity.expires) == (alice.pk, None)
     change_password(alice, key)
     assert access.identity_of_session(key) is None
     assert access.identity_of_session("unknown") is None
@@ -271,11 +272,12 @@ def test_a_session_of_nobody_is_nobody(db: None) -> None:
 
 @pytest.mark.django_db
 def test_a_key_tells_what_it_may_do() -> None:
-    secret = api_key("iot:*", "read", "publish")
+    ends = timezone.now() + timedelta(hours=1)
+    secret = api_key("iot:*", "read", "publish", expires=ends, publish_rate=5, max_connections=2)
     identity = access.identity_of_key(secret)
     prefix = secret.split("_")[1]
     scopes = (Scope("iot:*", frozenset({"read", "publish"})),)
-    assert identity == Identity(f"key:{prefix}", "sensor", scopes=scopes)
+    assert identity == Identity(f"key:{prefix}", "sensor", scopes=scopes, expires=ends.timestamp(), publish_rate=5, max_connections=2)
 
 
 @pytest.mark.django_db
@@ -309,7 +311,60 @@ def test_a_wrong_prefix_takes_the_same_comparison_as_a_wrong_secret(monkeypatch:
     monkeypatch.setattr(access, "constant_time_compare", compare)
     for text in (secret, secret + "x", "wl_00000000_x"):
         access.identity_of_key(text)
-    assert compared == [(64, 64)] * 3
+    assert compared == [(64, 64), (0, 64)] * 3
+
+
+HOUR = timedelta(hours=1)
+ACTOR = operations.Actor("cli:ops")
+
+
+@pytest.mark.django_db
+def test_after_a_rotation_both_secrets_are_the_same_key_until_the_overlap_ends() -> None:
+    old = api_key("*", "read")
+    key = ApiKey.objects.get()
+    new = operations.rotate(ACTOR, key, HOUR)
+    before, after = access.identity_of_key(old), access.identity_of_key(new)
+    assert before is not None
+    assert after is not None
+    assert key.previous_until is not None
+    assert before.principal == after.principal
+    # What uses the old secret is to be closed in time.
+    assert (before.expires, after.expires) == (key.previous_until.timestamp(), None)
+    ApiKey.objects.update(previous_until=timezone.now())
+    assert access.identity_of_key(old) is None
+    assert access.identity_of_key(new) == after
+
+
+@pytest.mark.django_db
+def test_the_old_secret_never_outlives_the_key() -> None:
+    ends = timezone.now() + HOUR
+    old = api_key("*", "read", expires=ends)
+    operations.rotate(ACTOR, ApiKey.objects.get(), 24 * HOUR)
+    identity = access.identity_of_key(old)
+    assert identity is not None
+    assert identity.expires == ends.timestamp()
+    ApiKey.objects.update(expires=timezone.now())
+    assert access.identity_of_key(old) is None
+
+
+@pytest.mark.django_db
+def test_without_an_overlap_and_after_a_second_rotation_a_secret_ends_at_once() -> None:
+    first = api_key("*", "read")
+    key = ApiKey.objects.get()
+    second = operations.rotate(ACTOR, key, timedelta(0))
+    assert access.identity_of_key(first) is None
+    third = operations.rotate(ACTOR, key, HOUR)
+    fourth = operations.rotate(ACTOR, key, HOUR)
+    assert [access.identity_of_key(secret) is not None for secret in (second, third, fourth)] == [False, True, True]
+
+
+@pytest.mark.django_db
+def test_revoking_ends_both_secrets() -> None:
+    old = api_key("*", "read")
+    key = ApiKey.objects.get()
+    new = operations.rotate(ACTOR, key, HOUR)
+    operations.revoke(ACTOR, key)
+    assert access.identity_of_key(old) is access.identity_of_key(new) is None
 
 
 # Where a connection comes from

@@ -113,9 +113,7 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
 
     @admin.display(description="state")
     def state(self, key: ApiKey) -> str:
-        if key.revoked is not None:
-            return "revoked"
-        return "usable" if key.usable else "expired"
+        return key.state
 
     @admin.action(description="Revoke: end these keys for good", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:

@@ -72,19 +72,13 @@ def expiry(days: int | None) -> Any:
     return timezone.now() + timedelta(days=days)
 
 
-def state(key: ApiKey) -> str:
-    if key.revoked is not None:
-        return "revoked"
-    return "usable" if key.usable else "expired"
-
-
 def day(when: Any) -> str:
     return f"{timezone.localtime(when):%Y-%m-%d %H:%M}" if when else "never"
 
 
 def row(key: ApiKey) -> tuple[object, ...]:
     granted = " ".join(scopes.text(scope) for scope in key.scopes)
-    return f"wl_{key.prefix}", key.name, state(key), day(key.expires), day(key.last_used), granted
+    return f"wl_{key.prefix}", key.name, key.state, day(key.expires), day(key.last_used), granted
 
 
 def as_dict(key: ApiKey) -> dict[str, Any]:
@@ -92,7 +86,7 @@ def as_dict(key: ApiKey) -> dict[str, Any]:
         "prefix": f"wl_{key.prefix}",
         "name": key.name,
         "scopes": key.scopes,
-        "state": state(key),
+        "state": key.state,
         "created": key.created.isoformat(),
         "created_by": key.created_by and key.created_by.get_username(),
         "expires": key.expires and key.expires.isoformat(),
