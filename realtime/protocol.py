@@ -228,7 +228,8 @@ def quote(text: str) -> str:
 def publication(record: Publication) -> str:
     """The Publication message, as it stands in a push and in a history reply."""
     offset = f',"offset":{record.offset}' if record.offset else ""
-    text = f'{{"data":{record.data}{offset},"time":{record.time}'
+    # A redacted record has no payload.
+    text = f'{{"data":{record.data or "null"}{offset},"time":{record.time}'
     if record.publisher:
         text += f',"info":{{"user":{quote(record.publisher)},"client":{quote(record.client)}}}'
     if record.tags:

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, TypeVar
 
 from django.db import connections
@@ -20,12 +21,12 @@ THREADS = 3
 
 Page = list[Publication]
 
-_FIELDS = '"offset", data, received, publisher, client, key, removed, tags'
+FIELDS = '"offset", data, received, publisher, client, key, removed, tags'
 _FORWARD = (
-    f'SELECT {_FIELDS} FROM {Record._meta.db_table} WHERE stream_id = %s AND "offset" > %s AND "offset" <= %s ORDER BY "offset" LIMIT %s'
+    f'SELECT {FIELDS} FROM {Record._meta.db_table} WHERE stream_id = %s AND "offset" > %s AND "offset" <= %s ORDER BY "offset" LIMIT %s'
 )
 _BACKWARD = (
-    f"SELECT {_FIELDS} FROM {Record._meta.db_table} "
+    f"SELECT {FIELDS} FROM {Record._meta.db_table} "
     'WHERE stream_id = %s AND "offset" >= %s AND "offset" < %s ORDER BY "offset" DESC LIMIT %s'
 )
 
@@ -41,18 +42,29 @@ def page_before(connection: BaseDatabaseWrapper, stream_id: int, tail: int, befo
 
 
 def _page(connection: BaseDatabaseWrapper, sql: str, params: tuple[int, ...]) -> Page:
-    page: Page = []
-    room = limit("PAGE_BYTES")
+    with closing(records(connection, sql, params)) as found:
+        return bounded(found)[0]
+
+
+def records(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> Generator[Publication, None, None]:
+    """What `sql` selects as FIELDS, row by row: 300 records of 128 KiB must not be in memory at once."""
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        # Row by row: 300 records of 128 KiB must not be in memory at once.
         while (row := cursor.fetchone()) is not None:
             offset, data, received, publisher, client, key, removed, tags = row
-            room -= len(data.encode())
-            if page and room < 0:
-                break
-            page.append(Publication(offset, data, received, publisher, client, key, bool(removed), tags))
-    return page
+            yield Publication(offset, data, received, publisher, client, key, bool(removed), tags)
+
+
+def bounded(found: Iterable[Publication]) -> tuple[Page, bool]:
+    """The first of `found`, as many as PAGE_BYTES of payload hold but one at least, and whether it was cut there."""
+    page: Page = []
+    room = limit("PAGE_BYTES")
+    for record in found:
+        room -= len(record.data.encode())
+        if page and room < 0:
+            return page, True
+        page.append(record)
+    return page, False
 
 
 class Reads:

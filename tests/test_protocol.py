@@ -219,6 +219,7 @@ def test_parameters_of_the_wrong_type_are_a_bad_request_that_names_the_field() -
             '{"push":{"channel":"a","join":{"info":{"user":"1","client":"c"}}}}',
         ),
         (protocol.publication_push('"a"', Publication(3, "1.10", 7)), '{"push":{"channel":"a","pub":{"data":1.10,"offset":3,"time":7}}}'),
+        (protocol.publication(Publication(3, "", 7, "1", "c")), '{"data":null,"offset":3,"time":7,"info":{"user":"1","client":"c"}}'),
         (
             protocol.publication(Publication(3, "{}", 7, "1", "c", 'k"', True, '{"t":"1"}')),
             '{"data":{},"offset":3,"time":7,"info":{"user":"1","client":"c"},"tags":{"t":"1"},"key":"k\\"","removed":true}',
