@@ -2,9 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .errors import Unsubscribe
+from .newest import Newest
 from .outbox import Batch, Outbox
 from .protocol import Publication
 from .ring import Ring
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
 # A page is 256 KiB at most, mostly far less.
 MAX_PAGES = 8
+
+
+class Step(NamedTuple):
+    """What moves a cursor: messages to queue, and the offset at which it stands then."""
+
+    batch: Batch
+    position: int
 
 
 class Subscriber(Protocol):
@@ -73,6 +81,8 @@ class Feed:
     channel: str
     # The newest offset heard of, by hint or tick; what is over `last` must be fetched.
     known: int
+    # In a stream of `delivery=newest`: what a lagging reader is sent instead of pages.
+    newest: Newest | None = None
     # Pages of the database before the ring that readers asked for last, by the position before them.
     pages: dict[int, Batch] = field(default_factory=dict)
     live: set[Subscription] = field(default_factory=set)

@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections.abc import Collection, Iterator
 
-from . import hints, protocol
+from . import hints, latest, protocol
 from .conf import limit
-from .cursor import Feed, Subscriber, Subscription
+from .cursor import Feed, Step, Subscriber, Subscription
 from .errors import INSUFFICIENT_STATE, STREAM_REMOVED, UnknownStream, Unsubscribe
 from .flight import Flights
-from .models import Stream
+from .models import Delivery, Stream
+from .newest import Newest
 from .outbox import Batch
 from .protocol import Publication
 from .reads import Page, Reads
@@ -42,6 +43,8 @@ class Hub:
         # Since the start: records queued to subscribers, and times that the database was asked for what no hint had brought.
         self.delivered = 0
         self.fills = 0
+        # Records of `delivery=newest` that a lagging reader was not sent, since a newer one of their key was.
+        self.skipped = 0
         self._loop = asyncio.get_running_loop()
         self._opening: Flights[Feed] = Flights()
         self._reading: Flights[Batch | None] = Flights()
@@ -66,12 +69,13 @@ class Hub:
 
     async def _open(self, stream: Stream) -> Feed:
         epoch, head = await self._state(stream)
-        feed = Feed(stream.pk, epoch, head, Ring(head), protocol.quote(stream.name), known=head)
+        feed = Feed(stream.pk, epoch, head, Ring(head), protocol.quote(stream.name), known=head, newest=newest_for(stream, head))
         self.feeds[stream.pk] = feed
         # A record committed since then may have been announced before the feed was there to hear of it.
         epoch, feed.known = await self._state(stream)
         if epoch != feed.epoch:
             feed.epoch, feed.last, feed.ring = epoch, feed.known, Ring(feed.known)
+            feed.newest = newest_for(stream, feed.known)
         self._watch_gap(feed)
         self._loop.call_later(UNUSED_SECONDS, self._forget_if_unused, feed)
         return feed
@@ -231,8 +235,9 @@ class Hub:
 
     def _skip(self, feed: Feed, last: int) -> None:
         """Records up to `last` were pruned before anybody here saw them: no live subscriber may go on as if there were none."""
-        for subscription in list(feed.live):
-            self.end(subscription, INSUFFICIENT_STATE)
+        if feed.newest is None:
+            for subscription in list(feed.live):
+                self.end(subscription, INSUFFICIENT_STATE)
         feed.last = last
         self._count_ring(feed, -feed.ring.size)
         feed.ring = Ring(last)
@@ -243,16 +248,22 @@ class Hub:
         """Append `records`, which follow `last`, to every live outbox. Synchronous: no cursor moves in between."""
         if not records:
             return
-        for batch in batches(encode(feed, records), self._frame):
-            fell_behind = [subscription for subscription in feed.live if not subscription.subscriber.outbox.offer(batch)]
+        lines = encode(feed, records)
+        # Of what is superseded soon, no more than a frame waits for anybody.
+        most = self._frame if feed.newest else None
+        for batch in batches(lines, self._frame):
+            fell_behind = [subscription for subscription in feed.live if not subscription.subscriber.outbox.offer(batch, most)]
             for subscription in fell_behind:
                 subscription.fall_behind()
                 subscription.subscriber.pump.add(subscription)
                 subscription.subscriber.pump.start()
             self.delivered += len(batch.lines) * len(feed.live)
             feed.last += len(batch.lines)
-            feed.ring.append(batch)
-            self._count_ring(feed, batch.size)
+            if feed.newest is None:
+                feed.ring.append(batch)
+                self._count_ring(feed, batch.size)
+        if feed.newest is not None:
+            feed.newest.append(records, lines)
         feed.known = max(feed.known, feed.last)
         feed.used = time.monotonic()
         self._shrink_rings()
@@ -270,13 +281,15 @@ class Hub:
             feed.ring.drop(before // 2 + 1)
             self._rings_size -= before - feed.ring.size
 
-    async def read_page(self, feed: Feed, position: int) -> Batch | None:
-        """One page after `position`, from the ring or else the database; None when its first record is gone."""
+    async def read_step(self, feed: Feed, position: int) -> Step | None:
+        """What follows `position`, from memory or else the database: a page, None when its first record is gone; or what is newest."""
+        if feed.newest is not None:
+            return await self._read_newest(feed, feed.newest, position)
         batch = feed.ring.page(position) or feed.pages.get(position)
-        if batch is not None:
-            return batch
-        # Identical reads in flight are one read, and one encoding: after a restart everybody asks for the same.
-        return await self._reading.join((feed, position), lambda: self._read_page(feed, position))
+        if batch is None:
+            # Identical reads in flight are one read, and one encoding: after a restart everybody asks for the same.
+            batch = await self._reading.join((feed, position), lambda: self._read_page(feed, position))
+        return Step(batch, position + len(batch.lines)) if batch is not None else None
 
     async def _read_page(self, feed: Feed, position: int) -> Batch | None:
         # Pages end at common offsets, so that readers who lag by different amounts soon ask for the same ones.
@@ -292,6 +305,18 @@ class Hub:
         else:
             feed.keep_page(position, batch)
         return batch
+
+    async def _read_newest(self, feed: Feed, newest: Newest, position: int) -> Step:
+        if newest.since > position:
+            await self._reading.join((feed, position), lambda: self._load_newest(feed, newest, position))
+        # No await from here on: these are all up to `last`.
+        lines = newest.after(position)
+        self.skipped += feed.last - position - len(lines)
+        return Step(Batch(lines), feed.last)
+
+    async def _load_newest(self, feed: Feed, newest: Newest, position: int) -> None:
+        page = await self.reads.run(latest.changed, feed.stream_id, position, newest.since, limit("PAGE_RECORDS"))
+        newest.load(page, encode(feed, page), position)
 
     # Ends
 
@@ -317,6 +342,10 @@ class Hub:
 
 def encode(feed: Feed, records: Page) -> list[str]:
     return [protocol.publication_push(feed.channel, record) for record in records]
+
+
+def newest_for(stream: Stream, last: int) -> Newest | None:
+    return Newest(last, limit("PAGE_RECORDS"), limit("PAGE_BYTES")) if stream.delivery == Delivery.NEWEST else None
 
 
 def batches(lines: list[str], size: int) -> Iterator[Batch]:

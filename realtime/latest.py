@@ -34,6 +34,18 @@ _NEWEST = f"""
     )
     SELECT {FIELDS} FROM newest CROSS JOIN {_TABLE} ON stream_id = %s AND "offset" = position
 """
+# Of a reader who lags: keys over MAX_WALK, and records without a key that so many others follow, are not looked for.
+MAX_WALK = 10_000
+MAX_BACK = 1_000
+_CHANGED = f"""
+    WITH RECURSIVE walk(key) AS ({_WALK}), newest(position) AS MATERIALIZED (
+        SELECT (SELECT max("offset") FROM {_TABLE} WHERE stream_id = %s AND NOT (key = '') AND key = walk.key) FROM walk
+        UNION ALL
+        SELECT * FROM (SELECT "offset" FROM {_TABLE} WHERE stream_id = %s AND "offset" > %s AND key = '' ORDER BY "offset" DESC LIMIT 1)
+    )
+    SELECT {FIELDS} FROM newest CROSS JOIN {_TABLE} ON stream_id = %s AND "offset" = position
+    WHERE position > %s AND position <= %s ORDER BY position DESC LIMIT %s
+"""
 
 
 class Newest(NamedTuple):
@@ -89,6 +101,16 @@ def newest_of(connection: BaseDatabaseWrapper, stream_id: int, keys: Collection[
     if not wanted:
         return Newest([], "")
     return _select(connection, f"VALUES {','.join(['(%s)'] * len(wanted))}", wanted, stream_id, limit)
+
+
+def changed(stream_id: int, position: int, upto: int, count: int) -> Page:
+    """The newest record of each key with position < offset ≤ upto, tombstones too, oldest first: one page, of those that changed last."""
+    walk = (stream_id, "", LAST_CHARACTER, stream_id, LAST_CHARACTER, MAX_WALK)
+    unkeyed = (stream_id, max(position, upto - MAX_BACK))
+    params = (*walk, stream_id, *unkeyed, stream_id, position, upto, count)
+    with closing(records(connections["default"], _CHANGED, params)) as found:
+        page, _ = bounded(found)
+    return page[::-1]
 
 
 def _select(connection: BaseDatabaseWrapper, walk: str, params: Collection[Any], stream_id: int, limit: int) -> Newest:

@@ -122,9 +122,9 @@ class Outbox:
         self.wake()
         return self._control <= self._limits.outbox_bytes
 
-    def offer(self, batch: Batch) -> bool:
-        """Queue publications if they fit; an empty outbox takes any."""
-        if self.waiting and self.waiting + batch.size > self._limits.outbox_bytes:
+    def offer(self, batch: Batch, most: int | None = None) -> bool:
+        """Queue publications if no more than `most` bytes (OUTBOX_BYTES) wait then; an empty outbox takes any."""
+        if self.waiting and self.waiting + batch.size > (most or self._limits.outbox_bytes):
             return False
         self._batches.append(batch)
         self.waiting += batch.size

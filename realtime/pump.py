@@ -4,21 +4,21 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from .cursor import Feed, Subscription
+from .cursor import Feed, Step, Subscription
 from .errors import INSUFFICIENT_STATE, Unsubscribe
-from .outbox import Batch, Outbox
+from .outbox import Outbox
 
-# The page after a position, or None when its first record is gone.
-ReadPage = Callable[[Feed, int], Awaitable[Batch | None]]
+# What follows a position, or None when the first record after it is gone.
+ReadStep = Callable[[Feed, int], Awaitable[Step | None]]
 End = Callable[[Subscription, Unsubscribe], None]
 
 
 class Pump:
     """One for a connection, so that a hundred lagging cursors together queue no more than one does."""
 
-    def __init__(self, outbox: Outbox, read_page: ReadPage, end: End) -> None:
+    def __init__(self, outbox: Outbox, read_step: ReadStep, end: End) -> None:
         self._outbox = outbox
-        self._read_page = read_page
+        self._read_step = read_step
         self._end = end
         self._lagging: deque[Subscription] = deque()
         self._room = asyncio.Event()
@@ -40,32 +40,42 @@ class Pump:
     async def _run(self) -> None:
         try:
             while self._lagging:
-                if not self._outbox.has_room:
+                subscription = self._next()
+                if subscription is None:
                     await self._wait_for_room()
-                # In turn: a short replay does not wait for the end of a long one.
-                subscription = self._lagging.popleft()
-                if not subscription.ended:
+                elif not subscription.ended:
                     await self._move(subscription)
         finally:
             self._outbox.on_room = None
             self._task = None
+
+    def _next(self) -> Subscription | None:
+        """In turn: a short replay does not wait for the end of a long one. None while there is room for none."""
+        for _ in range(len(self._lagging)):
+            subscription = self._lagging.popleft()
+            # The newest is worth sending when it can leave at once: behind what waits it would be old before it left.
+            room = self._outbox.waiting == 0 if subscription.feed.newest else self._outbox.has_room
+            if room or subscription.ended:
+                return subscription
+            self._lagging.append(subscription)
+        return None
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
         await self._room.wait()
 
     async def _move(self, subscription: Subscription) -> None:
-        """Queue one page for `subscription`; it is live again when it stands at the end."""
+        """Queue one step for `subscription`; it is live again when it stands at the end."""
         feed = subscription.feed
         if subscription.position < feed.last:
-            batch = await self._read_page(feed, subscription.position)
+            step = await self._read_step(feed, subscription.position)
             if subscription.ended:
                 return
-            if batch is None:
+            if step is None:
                 self._end(subscription, INSUFFICIENT_STATE)
                 return
-            if self._outbox.offer(batch):
-                subscription.position += len(batch.lines)
+            if not step.batch.lines or self._outbox.offer(step.batch):
+                subscription.position = step.position
             else:
                 # Live streams of this connection have filled it meanwhile.
                 await self._wait_for_room()

@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.db import DatabaseError
 
 from . import access, namespaces, protocol, rpc
 from .access import ANONYMOUS, Caller, Identity
-from .conf import limit, option
+from .conf import limit
 from .cursor import Feed, Subscription
 from .engine import Engine
 from .errors import (
@@ -57,7 +58,7 @@ class Session:
         self.identity: Identity | None = None
         self.member: Member | None = None
         self.outbox = Outbox(engine.limits, wake)
-        self.pump = Pump(self.outbox, engine.hub.read_page, engine.hub.end)
+        self.pump = Pump(self.outbox, engine.hub.read_step, engine.hub.end)
         # By stream name; None while the subscribe is under way.
         self.subscriptions: dict[str, Subscription | None] = {}
         self._streams: dict[Subscription, Stream] = {}
@@ -127,7 +128,8 @@ class Session:
         # Spread, so that those who came together are not pinged together for ever.
         self.outbox.start_pings(now + random.uniform(interval / 2, interval))
         data = msgspec.json.encode({"user": identity.principal, "name": identity.label})
-        result = protocol.ConnectResult(self.client, option("VERSION"), int(interval), True, msgspec.Raw(data))
+        version = settings.WIRELOG.get("VERSION", "wirelog")
+        result = protocol.ConnectResult(self.client, version, int(interval), True, msgspec.Raw(data))
         self._control(protocol.reply(number, "connect", result))
 
     async def _identify(self, token: str) -> Identity:
@@ -207,7 +209,9 @@ class Session:
         if not request.recover or not stream.durable:
             return None
         same = request.epoch in ("", feed.epoch)
-        if same and stream.tail - 1 <= request.offset <= feed.last:
+        # What is newest can be told from any position, also from one whose records are gone.
+        oldest = 0 if feed.newest else stream.tail - 1
+        if same and oldest <= request.offset <= feed.last:
             return request.offset
         if request.flag & protocol.REJECT_UNRECOVERED:
             raise Unrecoverable(stream.name)

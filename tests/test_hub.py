@@ -85,7 +85,7 @@ class Client:
         self.wake = asyncio.Event()
         self.outbox = Outbox(SMALL, self.wake.set)
         self.outbox.start_pings(self.hub._loop.time() + 25)
-        self.pump = Pump(self.outbox, self.hub.read_page, self.hub.end)
+        self.pump = Pump(self.outbox, self.hub.read_step, self.hub.end)
         self.subscription: Subscription | None = None
         self.reader = asyncio.create_task(self._read(self.outbox, self.wake))
 

@@ -173,3 +173,34 @@ class Property(TestCase):
             seen |= dict(page)
 
         assert list(seen.items()) == sorted(state.items())
+
+
+# For readers who lag (delivery=newest)
+
+
+def changed(position: int, upto: int, count: int = 300) -> list[int]:
+    return [record.offset for record in latest.changed(Stream.objects.get(name="iot").pk, position, upto, count)]
+
+
+def test_what_changed_is_the_newest_record_of_each_key_after_a_position_in_the_order_of_offsets() -> None:
+    publish("a", "b", "a")
+    append("iot", '"no key"')
+    append("iot", "null", key="b", removed=True)
+    append("iot", '"no key"')
+    publish("c", stream="other")
+
+    assert changed(0, 6) == [3, 5, 6]
+    assert changed(3, 6) == [5, 6]
+    assert changed(6, 6) == []
+
+
+def test_what_is_newer_than_asked_for_is_left_to_who_delivers_it() -> None:
+    publish("a", "b", "a")
+
+    assert changed(0, 2) == [2]
+
+
+def test_of_too_many_keys_those_that_changed_last_are_told() -> None:
+    publish(*"abcd")
+
+    assert changed(0, 4, count=2) == [3, 4]

@@ -10,7 +10,7 @@ import pytest
 from realtime import access
 from realtime.engine import Engine
 from realtime.errors import SLOW
-from realtime.models import Audience, Namespace, Record, Stream
+from realtime.models import Audience, Delivery, Namespace, Record, Stream
 from realtime.tick import Head
 
 from .core import Client, append, cookie, elsewhere, person, quiet, running
@@ -274,3 +274,16 @@ async def test_a_connection_that_ends_while_it_subscribes_leaves_nothing_behind(
     assert all(feed.empty for feed in engine.hub.feeds.values())
     assert await engine.presence.members((await room()).pk) == {}
     assert len(alice.drain()) == 1
+
+
+async def test_who_returns_to_a_stream_of_newest_values_is_sent_the_newest_of_each_key(engine: Engine, alice: Client) -> None:
+    stream = await Stream.objects.acreate(name="ticker", epoch="epoch", delivery=Delivery.NEWEST)
+    for key in ("a", "b", "a", "", "a"):
+        await elsewhere(append, "ticker", f'"{key}"', key=key)
+    await Record.objects.filter(stream=stream, offset=1).adelete()
+    await Stream.objects.filter(pk=stream.pk).aupdate(tail=2)
+    answer = await alice.ask("subscribe", channel="ticker", recover=True, epoch="epoch", offset=0)
+    assert answer["recovered"]
+    assert await alice.received(3) == [2, 4, 5]
+    await alice.rpc("publish", stream="ticker", data=1)
+    assert await alice.received(4) == [2, 4, 5, 6]
