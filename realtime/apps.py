@@ -1,8 +1,11 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.db import connections
 from django.db.models.signals import post_migrate
+
+from . import failpoints
 
 
 class RealtimeConfig(AppConfig):
@@ -12,6 +15,7 @@ class RealtimeConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415 registers them; models are loaded only now
 
+        failpoints.arm(getattr(settings, "WIRELOG", {}).get("FAILPOINTS", ""))
         post_migrate.connect(use_wal, sender=self)
 
 

@@ -4,6 +4,7 @@ realtime.E001  ATOMIC_REQUESTS is on
 realtime.E002  another database than SQLite
 realtime.E003  rate limits are off (deploy)
 realtime.E004  several processes without Redis
+realtime.E005  failpoints outside of tests
 realtime.W001  SQLite with the WAL-reset bug
 realtime.W002  the database is not in WAL mode
 realtime.W003  static files are missing (project/staticfiles.py)
@@ -61,6 +62,16 @@ def check_processes(**kwargs: Any) -> Iterator[CheckMessage]:
             f"WEB_CONCURRENCY asks for {workers} processes, but without Redis they cannot tell each other of new records.",
             hint="Set REDIS_URL, or serve with one process.",
             id="realtime.E004",
+        )
+
+
+@register(Tags.compatibility)
+def check_failpoints(**kwargs: Any) -> Iterator[CheckMessage]:
+    if settings.WIRELOG.get("FAILPOINTS") and not (settings.DEBUG or getattr(settings, "TESTING", False)):
+        yield Error(
+            "The settings key FAILPOINTS is set: the server would die, wait or fail where a test wants it to.",
+            hint="Take FAILPOINTS out of WIRELOG in the settings; only tests need it.",
+            id="realtime.E005",
         )
 
 

@@ -13,6 +13,7 @@ from django.conf import settings
 from . import access, engine
 from .access import Caller
 from .errors import FOREIGN_ORIGIN, SLOW, Close
+from .failpoints import failpoint
 from .session import Session
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class WebSocketConsumer(AsyncConsumer):
                 if session.closing is not None:
                     session.outbox.finish()
                 while session.closing != SLOW and (frame := session.outbox.take(now())) is not None:
+                    failpoint("socket.before_send")
                     await self.base_send({"type": "websocket.send", "text": frame})
                 if session.closing is not None and session.finished:
                     await self._close(session.closing)

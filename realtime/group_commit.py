@@ -17,6 +17,7 @@ from django.db import DatabaseError, connections
 from . import hints
 from .conf import limit
 from .errors import InternalError, TooManyRequests, WirelogError
+from .failpoints import failpoint
 from .journal import Appended, Item, Outcome, append_batch, explain, hint_of, is_fatal
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class Journal:
         items = [request.item for request in requests]
         try:
             outcomes = append_batch(connections["default"], items)
+            failpoint("journal.committed")
         except DatabaseError as error:
             outcomes = self._failed(error, len(items))
         except Exception:
@@ -162,6 +164,7 @@ class Journal:
             self._idle.set()
         if blob:
             self.announce(blob)
+        failpoint("journal.announced")
 
 
 _NOTHING = object()

@@ -14,6 +14,7 @@ from . import hints, latest, protocol
 from .conf import limit
 from .cursor import Feed, Step, Subscriber, Subscription
 from .errors import INSUFFICIENT_STATE, STREAM_REMOVED, UnknownStream, Unsubscribe
+from .failpoints import failpoint
 from .flight import Flights
 from .models import Delivery, Stream
 from .newest import Newest
@@ -362,4 +363,6 @@ def batches(lines: list[str], size: int) -> Iterator[Batch]:
 
 
 def _read_state(stream_id: int) -> tuple[str, int] | None:
-    return Stream.objects.filter(pk=stream_id).values_list("epoch", "head").first()
+    state = Stream.objects.filter(pk=stream_id).values_list("epoch", "head").first()
+    failpoint("subscribe.state")
+    return state

@@ -27,6 +27,7 @@ from .errors import (
     StreamArchived,
     WirelogError,
 )
+from .failpoints import failpoint
 from .models import Audience, Record, Stream
 from .protocol import Publication, publication
 
@@ -87,7 +88,9 @@ def append_batch(connection: BaseDatabaseWrapper, items: Sequence[Item]) -> list
     transaction as a whole failed: then nothing was appended, but for an I/O error, whose outcome is unknown.
     """
     with transaction.atomic(using=connection.alias):
-        return _Batch(connection, items).append()
+        outcomes = _Batch(connection, items).append()
+        failpoint("journal.before_commit")
+    return outcomes
 
 
 @dataclass(slots=True)

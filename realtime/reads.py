@@ -11,6 +11,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .conf import limit
+from .failpoints import failpoint
 from .models import Record
 from .protocol import Publication
 
@@ -101,4 +102,6 @@ class Reads:
 
 
 def _read_page(stream_id: int, position: int, upto: int) -> Page:
-    return page_after(connections["default"], stream_id, position, upto, limit("PAGE_RECORDS"))
+    page = page_after(connections["default"], stream_id, position, upto, limit("PAGE_RECORDS"))
+    failpoint("reads.page")
+    return page

@@ -29,7 +29,7 @@ def test_a_good_set_up_has_nothing_to_say() -> None:
 def test_every_message_names_a_cure(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.postgresql")
     monkeypatch.setitem(settings.DATABASES["default"], "ATOMIC_REQUESTS", True)
-    settings.WIRELOG = {"RATE_LIMITS": False}
+    settings.WIRELOG = {"RATE_LIMITS": False, "FAILPOINTS": "reads.page=sleep:1"}
     settings.SESSION_COOKIE_SECURE = True
     monkeypatch.setenv("WEB_CONCURRENCY", "4")
     monkeypatch.setenv("WIRELOG_NONSENSE", "1")
@@ -37,11 +37,12 @@ def test_every_message_names_a_cure(settings: Settings, monkeypatch: pytest.Monk
     found = [
         *checks.check_settings(),
         *checks.check_processes(),
+        *checks.check_failpoints(),
         *checks.check_sqlite_version(),
         *checks.check_names(),
         *checks.check_production(),
     ]
-    assert ids(found) == [f"realtime.{number}" for number in ("E001", "E002", "E004", "W001", "W004", "E003", "W005")]
+    assert ids(found) == [f"realtime.{number}" for number in ("E001", "E002", "E004", "E005", "W001", "W004", "E003", "W005")]
     assert all(message.hint for message in found)
 
 
@@ -128,6 +129,15 @@ def test_several_processes_need_redis(monkeypatch: pytest.MonkeyPatch, settings:
 
 
 # The environment
+
+
+@pytest.mark.parametrize("debug, testing, refused", [(False, False, True), (True, False, False), (False, True, False)])
+def test_failpoints_are_for_tests_only(settings: Settings, debug: bool, testing: bool, refused: bool) -> None:
+    settings.DEBUG = debug
+    settings.TESTING = testing
+    assert ids(checks.check_failpoints()) == []
+    settings.WIRELOG = settings.WIRELOG | {"FAILPOINTS": "journal.before_commit=kill:1"}
+    assert ids(checks.check_failpoints()) == (["realtime.E005"] if refused else [])
 
 
 def test_a_misspelt_setting_is_named_with_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
