@@ -95,16 +95,10 @@ DATABASES["default"]["OPTIONS"] = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Membership in a group of the in-memory layer must not run out: the hub joins once.
-TEN_YEARS = 10 * 365 * 24 * 60 * 60
-CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
-    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
-    if REDIS_URL
-    else {
-        "BACKEND": "channels.layers.InMemoryChannelLayer",
-        "CONFIG": {"expiry": TEN_YEARS, "group_expiry": TEN_YEARS, "capacity": 10_000},
-    }
-}
+# Without Redis there is one process, which has a layer in memory (realtime/hints.py).
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {}
+if REDIS_URL:
+    CHANNEL_LAYERS["default"] = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
 
 # Who is it
 
@@ -197,6 +191,7 @@ WIRELOG |= {
     "RATE_LIMITS": environment.switch("WIRELOG_RATE_LIMITS", default=True),
     "REDIS_URL": REDIS_URL,
     "VERSION": environment.version(BASE_DIR / "CHANGELOG.md"),
+    "OPERATOR": True,
     # What links begin with that are made outside of a request.
     "BASE_URL": PUBLIC_URL.origin if PUBLIC_URL else environment.local_url(HOST, PORT),
 }

@@ -18,6 +18,7 @@ from django.http.request import split_domain_port, validate_host
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from .conf import option
 from .errors import NotPermitted, UnknownStream, WirelogError
 from .models import ApiKey, Audience, Membership, Stream
 
@@ -268,7 +269,7 @@ def header(scope: Mapping[str, Any], name: bytes) -> str:
 def _trusts_peer(scope: Mapping[str, Any]) -> bool:
     """Whether the peer is one of TRUSTED_PROXIES, so that its X-Forwarded headers are believed."""
     client = scope.get("client")
-    trusted: list[str] = settings.WIRELOG.get("TRUSTED_PROXIES", [])
+    trusted = option("TRUSTED_PROXIES")
     if not client or not trusted:
         return False
     address = _address(client[0])
@@ -314,4 +315,4 @@ def origin_allowed(scope: Mapping[str, Any]) -> bool:
     """Whether the Origin is this very scheme and host, or one that the operator named."""
     origin = header(scope, b"origin")
     own = f"{scheme(scope)}://{header(scope, b'host')}"
-    return origin != "" and (origin.lower() == own.lower() or origin in settings.WIRELOG.get("ORIGINS", []))
+    return origin != "" and (origin.lower() == own.lower() or origin in option("ORIGINS"))

@@ -23,10 +23,11 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import OperationalError, connections
 
-from .conf import DEFAULTS
+from .conf import DEFAULTS, option
 
 # Names of the environment that are no limit (design: names that scripts and deployments rely on).
 OTHER_NAMES = frozenset({"DATA", "ORIGINS", "RATE_LIMITS", "ENV_FILE", "REQUIRE_ALL", "JWT_HMAC_SECRET", "JWT_PUBLIC_KEYS"})
+IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 WAL_RESET_FIXED = (3, 51, 3)
 WAL_RESET_BACKPORTS = frozenset({(3, 44, 6), (3, 50, 7)})
 
@@ -56,8 +57,8 @@ def check_settings(**kwargs: Any) -> Iterator[CheckMessage]:
 @register(Tags.compatibility)
 def check_processes(**kwargs: Any) -> Iterator[CheckMessage]:
     workers = os.environ.get("WEB_CONCURRENCY", "1")
-    in_memory = settings.CHANNEL_LAYERS["default"]["BACKEND"] == "channels.layers.InMemoryChannelLayer"
-    if in_memory and workers.isdigit() and int(workers) > 1:
+    layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {"BACKEND": IN_MEMORY})
+    if layer["BACKEND"] == IN_MEMORY and workers.isdigit() and int(workers) > 1:
         yield Error(
             f"WEB_CONCURRENCY asks for {workers} processes, but without Redis they cannot tell each other of new records.",
             hint="Set REDIS_URL, or serve with one process.",
@@ -127,13 +128,13 @@ def check_names(**kwargs: Any) -> Iterator[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def check_production(**kwargs: Any) -> Iterator[CheckMessage]:
-    if not settings.WIRELOG.get("RATE_LIMITS", True):
+    if not option("RATE_LIMITS"):
         yield Error(
             "WIRELOG_RATE_LIMITS is off: one client can take the whole server.",
             hint="Leave it out. It is for benchmarks only.",
             id="realtime.E003",
         )
-    if settings.SESSION_COOKIE_SECURE and not settings.WIRELOG.get("TRUSTED_PROXIES"):
+    if settings.SESSION_COOKIE_SECURE and not option("TRUSTED_PROXIES"):
         yield checks.Warning(
             "PUBLIC_URL is https, but no proxy is trusted to say so: nobody is redirected to https, and all clients have one address.",
             hint="Set TRUSTED_PROXIES to the address of the proxy that ends TLS, for example 127.0.0.1.",

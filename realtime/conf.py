@@ -1,8 +1,10 @@
 """Every setting of Wirelog: name, default, one sentence. The only reader of `settings.WIRELOG`.
 
-A limit NAME is set by the environment variable WIRELOG_NAME or by the key NAME of the dict `WIRELOG` in Django's settings.
+A limit NAME is set by the environment variable WIRELOG_NAME or by the key NAME of the dict `WIRELOG` in Django's settings. A project that
+installs Wirelog as an app needs no such dict.
 """
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -40,11 +42,46 @@ SETTINGS = (
 
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 
+# What is no limit, and what holds in a project that says nothing. The server's own project/settings.py says it all.
+OPTIONS: dict[str, Any] = {
+    # Origins besides the own one whose pages may connect with a cookie.
+    "ORIGINS": (),
+    # Addresses and networks whose X-Forwarded headers are believed.
+    "TRUSTED_PROXIES": (),
+    # Off: no rate and connection limits, for benchmarks.
+    "RATE_LIMITS": True,
+    # Where Redis is that joins several processes.
+    "REDIS_URL": "",
+    # What a client is told in the reply to connect.
+    "VERSION": "wirelog",
+    # What links begin with that are made outside of a request.
+    "BASE_URL": "http://127.0.0.1:8000",
+    # On: the server makes an operator when there is no superuser. Not for a project that has users of its own.
+    "OPERATOR": False,
+}
+
+
+def option(name: str) -> Any:
+    """The value of one option; an unknown name is a programming error (KeyError)."""
+    default = OPTIONS[name]
+    return _given().get(name, default)
+
+
+def data_folder() -> Path:
+    """Where the lock of the server and the files of the first run are: the option DATA, or else the folder of the database."""
+    given = _given().get("DATA")
+    return Path(given or Path(settings.DATABASES["default"]["NAME"]).parent)
+
+
+def _given() -> dict[str, Any]:
+    given: dict[str, Any] = getattr(settings, "WIRELOG", {})
+    return given
+
 
 def limit(name: str) -> int:
     """The value of one setting; an unknown name is a programming error (KeyError)."""
     default = DEFAULTS[name]
-    value: Any = getattr(settings, "WIRELOG", {}).get(name, default)
+    value: Any = _given().get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ImproperlyConfigured(f"WIRELOG_{name} must be a whole number, 0 or more, not {value!r}.")
     return value

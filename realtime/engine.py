@@ -11,12 +11,10 @@ import time
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from channels.layers import get_channel_layer
-from django.conf import settings
 from django.db import DatabaseError, connections
 
 from . import hints
-from .conf import limit
+from .conf import data_folder, limit, option
 from .cursor import Subscriber
 from .errors import SHUTDOWN, Close
 from .group_commit import Journal
@@ -57,8 +55,8 @@ class Engine:
         self.draining = False
         # Set when the process must stop: after a failed fsync only a new one can tell what is on disk.
         self.fatal = asyncio.Event()
-        redis = bool(settings.WIRELOG.get("REDIS_URL"))
-        self._lock = ServeLock(settings.WIRELOG["DATA"], shared=redis)
+        redis = bool(option("REDIS_URL"))
+        self._lock = ServeLock(data_folder(), shared=redis)
         self._sender = hints.Sender()
         # Tells every process of an encoded hint.
         self.announce = self._sender.announce
@@ -116,8 +114,7 @@ class Engine:
             await asyncio.sleep(LAYER_RETRY_SECONDS)
 
     async def _hear_until_error(self) -> None:
-        layer = get_channel_layer()
-        assert layer is not None
+        layer = hints.layer()
         channel = await layer.new_channel()
         await layer.group_add(hints.GROUP, channel)
         while True:
@@ -185,10 +182,8 @@ def _ask_database() -> None:
 
 
 async def _ask_layer() -> None:
-    layer = get_channel_layer()
-    assert layer is not None
     # To a group that nobody is in: it asks the layer, and leaves nothing behind.
-    await layer.group_send("wirelog.probe", {"type": "wirelog.probe"})
+    await hints.layer().group_send("wirelog.probe", {"type": "wirelog.probe"})
 
 
 _engines: dict[asyncio.AbstractEventLoop, "asyncio.Task[Engine]"] = {}

@@ -20,6 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from . import keyfile
+from .conf import data_folder
 
 OPERATOR = "operator"
 SALT = "wirelog.signin-link"
@@ -29,8 +30,7 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 def password_file() -> Path:
-    data: Path = settings.WIRELOG["DATA"]
-    return data / "operator_password"
+    return data_folder() / "operator_password"
 
 
 def ensure_operator() -> AbstractUser | None:

@@ -6,12 +6,13 @@ One opaque blob per committed batch. A lost, late, doubled or reordered one cost
 import asyncio
 import logging
 from collections import deque
+from typing import Any
 
 import msgspec
 from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
-from django.conf import settings
+from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_layer
 
+from .conf import option
 from .protocol import Publication
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ GROUP = "wirelog"
 SEND_SECONDS = 1.0
 # A body over this is left out of the hint; the hub reads it from the database.
 MAX_BODY = 262_144
+# Membership in a group of the layer in memory must not run out: the hub joins once.
+TEN_YEARS = 10 * 365 * 24 * 60 * 60
 
 
 class Run(msgspec.Struct, array_like=True):
@@ -65,13 +68,22 @@ def decode(blob: bytes) -> Hint:
     return _decoder.decode(blob)
 
 
+def layer() -> Any:
+    """The channel layer of the project; where it names none, one in memory, since a process alone needs no other."""
+    found = get_channel_layer()
+    if found is None:
+        found = InMemoryChannelLayer(expiry=TEN_YEARS, group_expiry=TEN_YEARS, capacity=10_000)
+        channel_layers.set("default", found)
+    return found
+
+
 def message(blob: bytes) -> dict[str, object]:
     return {"type": "wirelog.hint", "blob": blob}
 
 
 def send_now(hint: Hint) -> None:
     """Tell the servers of records that this process, which serves nothing, has committed."""
-    if not (hint.runs or hint.events) or not settings.WIRELOG.get("REDIS_URL"):
+    if not (hint.runs or hint.events) or not option("REDIS_URL"):
         return
     try:
         async_to_sync(_send_once)(encode(hint))
@@ -81,9 +93,7 @@ def send_now(hint: Hint) -> None:
 
 
 async def _send_once(blob: bytes) -> None:
-    layer = get_channel_layer()
-    assert layer is not None
-    await asyncio.wait_for(layer.group_send(GROUP, message(blob)), SEND_SECONDS)
+    await asyncio.wait_for(layer().group_send(GROUP, message(blob)), SEND_SECONDS)
 
 
 class Sender:
@@ -100,19 +110,18 @@ class Sender:
         self._wake.set()
 
     async def run(self) -> None:
-        layer = get_channel_layer()
-        assert layer is not None
+        joined = layer()
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self._send(layer, self._waiting.popleft())
+                await self._send(joined, self._waiting.popleft())
 
-    async def _send(self, layer: object, blob: bytes) -> None:
+    async def _send(self, joined: Any, blob: bytes) -> None:
         try:
             # Not wait_for: before Python 3.12 it swallows a cancellation that meets the end of the send, and `run` went on for ever.
             async with asyncio.timeout(SEND_SECONDS):
-                await layer.group_send(GROUP, message(blob))  # type: ignore[attr-defined]
+                await joined.group_send(GROUP, message(blob))
         except Exception as error:  # noqa: BLE001
             # Any error of any layer: the records are stored, every process finds them by its tick. Said once per outage.
             if not self._failing:

@@ -15,14 +15,13 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from . import hints, protocol
-from .conf import limit
+from .conf import limit, option
 from .group_commit import Journal
 from .models import ApiKey, Connection, Presence, ServerProcess, Stream
 from .protocol import ClientInfo
@@ -115,7 +114,7 @@ class PresenceBook:
     async def members(self, stream_id: int) -> dict[str, ClientInfo]:
         """Everybody in the stream, by client id: of this process from memory, of others from their rows."""
         members = {client: member.info for client, member in self._here.get(stream_id, {}).items()}
-        if settings.WIRELOG.get("REDIS_URL"):
+        if option("REDIS_URL"):
             members |= await self._reads.run(members_elsewhere, stream_id, self.process_id)
         return members
 

@@ -12,12 +12,11 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from django.db import DatabaseError
 
 from . import access, namespaces, protocol, rpc
 from .access import ANONYMOUS, Caller, Identity
-from .conf import limit
+from .conf import limit, option
 from .cursor import Feed, Subscription
 from .engine import Engine
 from .errors import (
@@ -128,8 +127,7 @@ class Session:
         # Spread, so that those who came together are not pinged together for ever.
         self.outbox.start_pings(now + random.uniform(interval / 2, interval))
         data = msgspec.json.encode({"user": identity.principal, "name": identity.label})
-        version = settings.WIRELOG.get("VERSION", "wirelog")
-        result = protocol.ConnectResult(self.client, version, int(interval), True, msgspec.Raw(data))
+        result = protocol.ConnectResult(self.client, option("VERSION"), int(interval), True, msgspec.Raw(data))
         self._control(protocol.reply(number, "connect", result))
 
     async def _identify(self, token: str) -> Identity:

@@ -1,10 +1,13 @@
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.conf import SETTINGS, limit
+from realtime.conf import OPTIONS, SETTINGS, data_folder, limit, option
+
+from .conftest import ROOT
 
 
 def test_a_limit_that_nobody_set_has_its_default(settings: Any) -> None:
@@ -35,3 +38,25 @@ def test_a_name_that_is_no_setting_is_an_error_of_the_program(settings: Any) -> 
 def test_every_setting_has_a_name_of_its_own_and_a_sentence() -> None:
     assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
     assert all(setting.help.endswith(".") and setting.default >= 0 for setting in SETTINGS)
+
+
+def test_a_project_that_says_nothing_has_every_option(settings: Any) -> None:
+    del settings.WIRELOG
+    assert {name: option(name) for name in OPTIONS} == OPTIONS
+    assert data_folder() == Path(settings.DATABASES["default"]["NAME"]).parent
+
+
+def test_an_option_and_the_data_folder_are_those_that_were_given(settings: Any, tmp_path: Path) -> None:
+    settings.WIRELOG = {"ORIGINS": ["https://named.test"], "DATA": str(tmp_path)}
+    assert option("ORIGINS") == ["https://named.test"]
+    assert data_folder() == tmp_path
+
+
+def test_an_option_that_does_not_exist_is_an_error_of_the_program() -> None:
+    with pytest.raises(KeyError):
+        option("NO_SUCH")
+
+
+def test_nothing_else_reads_the_settings_of_wirelog() -> None:
+    readers = {path.name for path in (ROOT / "realtime").rglob("*.py") if re.search(r"settings[.,] ?.?WIRELOG", path.read_text())}
+    assert readers == {"conf.py"}

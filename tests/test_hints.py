@@ -3,6 +3,7 @@ import logging
 from typing import Any
 
 import pytest
+from channels.layers import InMemoryChannelLayer, channel_layers
 from redis.exceptions import RedisError
 
 from realtime import hints
@@ -49,6 +50,18 @@ async def sender(layer: Layer) -> Any:
 def run_of(*sizes: int) -> Run:
     records = [Publication(number, f'"{"x" * size}"', 5) for number, size in enumerate(sizes, 1)]
     return Run(1, "epoch", 1, len(sizes), records)
+
+
+async def test_a_project_that_names_no_layer_has_one_in_memory_whose_members_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_layers, "backends", {})
+    found = hints.layer()
+    assert isinstance(found, InMemoryChannelLayer)
+    assert min(found.expiry, found.group_expiry) > 365 * 24 * 60 * 60
+    assert hints.layer() is found
+
+
+def test_the_layer_of_the_project_goes_before_one_in_memory(layer: Layer) -> None:
+    assert hints.layer() is layer
 
 
 def test_a_hint_comes_out_as_it_went_in() -> None:

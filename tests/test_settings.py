@@ -139,7 +139,7 @@ def test_the_env_file_is_read_and_the_environment_wins(read: Read, tmp_path: Pat
 
 
 def test_redis_takes_the_place_of_the_layer_in_memory(read: Read) -> None:
-    assert read()["CHANNEL_LAYERS"]["default"]["BACKEND"] == "channels.layers.InMemoryChannelLayer"
+    assert read()["CHANNEL_LAYERS"] == {}
     values = read(REDIS_URL="redis://localhost:6379/1")["CHANNEL_LAYERS"]["default"]
     assert values == {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": ["redis://localhost:6379/1"]}}
 

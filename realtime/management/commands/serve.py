@@ -18,7 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from realtime import feeds, first_run, listener
-from realtime.conf import limit
+from realtime.conf import limit, option
 from realtime.engine import Engine, current
 from realtime.lifetime import Lifetime
 from realtime.lock import AlreadyServing
@@ -71,7 +71,8 @@ class Command(BaseCommand):
         if missing:
             raise CommandError(f"The database is not up to date: {len(missing)} migrations are missing. Run: manage.py migrate")
         self.check(databases=[DEFAULT_DB_ALIAS])
-        first_run.ensure_operator()
+        if option("OPERATOR"):
+            first_run.ensure_operator()
         connection.close()
         listener.raise_open_files()
 

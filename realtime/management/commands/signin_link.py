@@ -1,10 +1,10 @@
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from realtime import first_run
+from realtime.conf import option
 
 
 class Command(BaseCommand):
@@ -12,7 +12,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", metavar="USER", help="Login name.")
-        parser.add_argument("--base-url", default=settings.WIRELOG["BASE_URL"], help="Where the server is reached; default: %(default)s.")
+        parser.add_argument("--base-url", default=option("BASE_URL"), help="Where the server is reached; default: %(default)s.")
 
     def handle(self, *args: Any, user: str, base_url: str, **options: Any) -> None:
         users = get_user_model()
