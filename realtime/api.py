@@ -59,7 +59,7 @@ def _decode(body: bytes, request: type[msgspec.Struct]) -> Any:
         return msgspec.json.decode(body, type=request)
     except msgspec.ValidationError as error:
         _require_json(body)
-        raise BadRequest("body", f"is not what this method takes: {error}") from None
+        raise protocol.misfit(error, "body") from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _not_json(error) from None
 

@@ -7,7 +7,7 @@ a flood shares one fsync.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -74,12 +74,22 @@ class Journal:
 
     async def append(self, item: Item) -> Appended:
         """Append `item` and wait for its commit. Raises WirelogError."""
-        future: asyncio.Future[Outcome] = self._loop.create_future()
-        self.submit(item, lambda outcome: None if future.done() else future.set_result(outcome))
-        outcome = await future
+        outcome = await self._queued(item)
         if isinstance(outcome, WirelogError):
             raise outcome
         return outcome
+
+    async def append_all(self, items: Iterable[Item]) -> list[Outcome]:
+        """The outcome of each item, in order, after its commit. They are queued in one go, and so share a transaction if they fit one."""
+        return [await queued for queued in [self._queued(item) for item in items]]
+
+    def _queued(self, item: Item) -> "asyncio.Future[Outcome]":
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        try:
+            self.submit(item, lambda outcome: None if future.done() else future.set_result(outcome))
+        except TooManyRequests as error:
+            future.set_result(error)
+        return future
 
     async def run(self, job: Callable[[], T]) -> T:
         """Run `job` in the write thread, between two batches."""

@@ -142,8 +142,23 @@ def decode_params(raw: msgspec.Raw, params: type[T]) -> T:
     """The parameters of an rpc as the struct `params`. Raises BadRequest, naming the field."""
     try:
         return msgspec.json.decode(bytes(raw) or b"{}", type=params)
+    except msgspec.ValidationError as error:
+        raise misfit(error, "params") from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise BadRequest("params", f"are not what this method takes: {error}") from None
+        raise BadRequest("params", f"is not JSON: {error}") from None
+
+
+def misfit(error: msgspec.ValidationError, whole: str) -> BadRequest:
+    """What does not fit a struct, in our words: the field, and what it must be. `whole` names what has no field of its own."""
+    problem, _, path = str(error).partition(" - at `$")
+    field = path.rstrip("`").removeprefix(".")
+    if missing := _missing.search(problem):
+        return BadRequest(f"{field}.{missing[1]}" if field else missing[1], "is missing")
+    says = problem.replace("Expected ", "must be ", 1) if problem.startswith("Expected ") else f"is not right: {problem}"
+    return BadRequest(field or whole, says)
+
+
+_missing = re.compile(r"missing required field `(\w+)`")
 
 
 # Payloads

@@ -112,6 +112,15 @@ async def test_a_batch_is_bounded_in_records_and_bytes(desk: Desk, settings: Any
     assert (desk.journal.batches, offsets(desk.outcomes)) == (batches, list(range(1, 31)))
 
 
+async def test_what_one_caller_appends_together_shares_a_transaction_in_order(desk: Desk) -> None:
+    gate = await desk.busy()
+    appending = asyncio.create_task(desk.journal.append_all([Item("a", str(number)) for number in range(5)] + [Item("none", "0")]))
+    await eventually(lambda: desk.journal.waiting == 6)
+    gate.set()
+    assert offsets(await appending) == [1, 2, 3, 4, 5, "UnknownStream"]
+    assert desk.journal.batches == 1
+
+
 async def test_each_caller_gets_the_outcome_of_its_own_item(desk: Desk) -> None:
     gate = await desk.busy()
     desk.submit(Item("a", "1"), Item("nowhere", "2"), Item("a", "3"))
@@ -161,6 +170,11 @@ async def test_a_full_queue_refuses_and_takes_again_when_there_is_room(stream: S
     await desk.journal.append(Item("a", "y"))
     await asyncio.to_thread(desk.journal.stop)
     assert await elsewhere(stored) == ["0", "1", "2", "y"]
+
+
+async def test_of_what_is_appended_together_only_what_the_queue_has_no_room_for_is_refused(desk: Desk) -> None:
+    desk.journal._limit = 2
+    assert offsets(await desk.journal.append_all([Item("a", "1"), Item("a", "2"), Item("a", "3")])) == [1, 2, "TooManyRequests"]
 
 
 async def test_whoever_gives_up_waiting_disturbs_nobody(desk: Desk) -> None:

@@ -95,12 +95,18 @@ async def test_names_are_for_people_who_are_signed_in(anonymous: Client, device:
 
 
 @pytest.mark.parametrize(
-    "method, params", [("names", {}), ("names", {"principals": "x"}), ("names", {"principals": [1]}), ("mark_read", {"stream": "room"})]
+    "method, params, field",
+    [
+        ("names", {}, "principals"),
+        ("names", {"principals": "x"}, "principals"),
+        ("names", {"principals": [1]}, "principals[0]"),
+        ("mark_read", {"stream": "room"}, "offset"),
+    ],
 )
-async def test_params_of_another_shape_are_named_in_the_error(alice: Client, method: str, params: dict[str, Any]) -> None:
+async def test_params_of_another_shape_are_named_in_the_error(alice: Client, method: str, params: dict[str, Any], field: str) -> None:
     command = alice.command("rpc", method=method, data=params)
     await alice.frame(command)
-    assert (await alice.reply(command["id"]))["error"]["message"].startswith("bad request: params are not what this method takes: ")
+    assert (await alice.reply(command["id"]))["error"]["message"].startswith(f"bad request: {field} ")
 
 
 # streams
