@@ -229,7 +229,7 @@ class Sample(msgspec.Struct):
     count: Annotated[int, msgspec.Meta(ge=0)] = 0
     since: protocol.Position | None = None
     names: list[str] = []
-    bytes: bytes = b""
+    blob: bytes = b""
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ class Sample(msgspec.Struct):
         (b'{"name":"a","count":-1}', "count must be `int` >= 0"),
         (b'{"name":"a","since":{"offset":"1"}}', "since.offset must be `int`, got `str`"),
         (b'{"name":"a","names":["b",1]}', "names[1] must be `str`, got `int`"),
-        (b'{"name":"a","bytes":"?"}', "bytes is not right: Invalid base64 encoded string"),
+        (b'{"name":"a","blob":"?"}', "blob is not right: Invalid base64 encoded string"),
         (b"{", "params is not JSON: Input data was truncated"),
     ],
 )
