@@ -4,14 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .publishing import apublish, publish
+    from .registry import rpc
 
-__all__ = ["apublish", "publish"]
+__all__ = ["apublish", "publish", "rpc"]
 
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: Django imports this package before there are models.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import publishing  # noqa: PLC0415
+    from . import publishing, registry  # noqa: PLC0415
 
-    return getattr(publishing, name)
+    return registry.rpc if name == "rpc" else getattr(publishing, name)

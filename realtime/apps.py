@@ -4,6 +4,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.db import connections
 from django.db.models.signals import post_migrate
+from django.utils.module_loading import autodiscover_modules
 
 from . import failpoints
 
@@ -16,6 +17,7 @@ class RealtimeConfig(AppConfig):
         from . import checks  # noqa: F401, PLC0415 registers them; models are loaded only now
 
         failpoints.arm(getattr(settings, "WIRELOG", {}).get("FAILPOINTS", ""))
+        autodiscover_modules("rpc")
         post_migrate.connect(use_wal, sender=self)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from django.db import DatabaseError
 
-from . import access, namespaces, protocol, rpc
+from . import access, methods, namespaces, protocol, registry
 from .access import ANONYMOUS, Caller, Identity
 from .conf import limit, option
 from .cursor import Feed, Subscription
@@ -261,9 +261,9 @@ class Session:
 
     async def _rpc(self, number: int, request: RpcRequest) -> Result | None:
         if request.method != "publish":
-            data = await rpc.call(self.engine, self._who, request.method, request.data)
+            data = await registry.call(self.engine, self._who, request.method, request.data)
             return protocol.RpcResult(msgspec.Raw(data))
-        await self._append(rpc.publish_item(request.data), partial(self._rpc_published, number))
+        await self._append(methods.publish_item(request.data), partial(self._rpc_published, number))
         return None
 
     async def _append(self, item: Item, done: Callable[[Outcome], None]) -> None:
@@ -289,7 +289,7 @@ class Session:
         if isinstance(outcome, WirelogError):
             self._control(protocol.error_reply(number, outcome))
             return
-        self._control(f'{{"id":{number},"rpc":{{"data":{rpc.published(outcome)}}}}}')
+        self._control(f'{{"id":{number},"rpc":{{"data":{methods.published(outcome)}}}}}')
 
     def _land(self) -> None:
         self._in_flight -= 1

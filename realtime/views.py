@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from . import access, protocol, rpc, stream_rows, wire, words
+from . import access, methods, protocol, stream_rows, wire, words
 from .access import ANONYMOUS, Identity
 from .errors import UnknownStream, WirelogError
 from .forms import WriteForm, new_key
@@ -46,7 +46,7 @@ def identity_of(request: HttpRequest) -> Identity:
 def streams(request: HttpRequest) -> HttpResponse:
     identity = identity_of(request)
     query, chosen = request.GET.get("q", "").strip()[:128], request.GET.get("show", "")
-    listed = stream_rows.listed(identity, rpc.stream_list(identity))
+    listed = stream_rows.listed(identity, methods.stream_list(identity))
     shown = [row for row in stream_rows.matching(listed, query) if stream_rows.belongs(row, chosen)]
     context = {
         "live": True,

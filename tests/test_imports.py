@@ -18,7 +18,7 @@ RECORDS = [
     {"hub"},
     {"presence", "revocation"},
     {"engine"},
-    {"rpc", "session"},
+    {"methods", "session"},
     {"consumers", "api", "views"},
 ]
 EDGES = {"consumers", "views", "management"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realtime import presence, rpc
+from realtime import methods, presence
 from realtime.engine import Engine
 from realtime.models import ApiKey, Audience, ReadMarker, Record, Stream
 
@@ -71,6 +71,21 @@ async def test_only_people_have_read_markers_and_only_where_they_may_read(alice:
     assert await alice.rpc("mark_read", stream="hidden", offset=0) == 102
     assert await anonymous.rpc("mark_read", stream="news", offset=0) == 103
     assert await device.rpc("mark_read", stream="room", offset=0) == 103
+
+
+# latest
+
+
+async def test_the_newest_record_of_each_key_is_told_page_by_page(alice: Client, device: Client) -> None:
+    await elsewhere(lambda: [append("news", "1", key=key) for key in ("b", "a", "b", "c")])
+    page = await alice.rpc("latest", stream="news", limit=2)
+    assert [(record["key"], record["offset"]) for record in page["publications"]] == [("a", 2), ("b", 3)]
+    assert (page["next"], page["offset"]) == ("b", 4)
+    rest = await alice.rpc("latest", stream="news", after=page["next"])
+    assert [record["key"] for record in rest["publications"]] == ["c"]
+    assert "next" not in rest
+    assert [await alice.rpc("latest", stream="hidden"), await alice.rpc("latest", stream="news", limit=0)] == [102, 107]
+    assert (await device.rpc("latest", stream="hidden"))["publications"] == []
 
 
 # names
@@ -144,17 +159,17 @@ def test_the_list_costs_as_many_queries_for_one_stream_as_for_many(cookies: dict
         append(f"s{number}", "1")
     identity = person("charlie")
     with django_assert_num_queries(3):
-        assert len(rpc.stream_list(identity)) == rpc.MAX_STREAMS
+        assert len(methods.stream_list(identity)) == methods.MAX_STREAMS
 
 
 def test_a_large_payload_is_cut_and_one_that_was_taken_away_is_null(cookies: dict[str, str]) -> None:
     append("room", json.dumps({"x": "y" * 10_000}))
     streams = list(Stream.objects.filter(name="room"))
-    gist = json.loads(bytes(rpc.last_records(streams)[streams[0].pk]["data"]))
+    gist = json.loads(bytes(methods.last_records(streams)[streams[0].pk]["data"]))
     assert isinstance(gist, str)
     assert len(gist) == 80
     Record.objects.update(data="")
-    assert bytes(rpc.last_records(streams)[streams[0].pk]["data"]) == b"null"
+    assert bytes(methods.last_records(streams)[streams[0].pk]["data"]) == b"null"
 
 
 async def test_a_key_that_was_used_says_when(device: Client, engine: Engine) -> None:

@@ -1,36 +1,27 @@
-"""The methods of the `rpc` command. Of `publish` only the parameters are here: the session pipelines it."""
+"""The methods of the `rpc` command that Wirelog brings. Of `publish` sessions use only the parts: they pipeline it."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from django.db import transaction
 from django.db.models import F, OuterRef, Subquery
 from django.utils.text import Truncator
 
-from . import access
+from . import access, engine
 from .access import Identity
-from .engine import Engine
-from .errors import BadRequest, NotPermitted, UnknownMethod
+from .errors import BadRequest, NotPermitted
 from .journal import Appended, Item
+from .latest import MAX_KEYS, LatestResult, latest
 from .models import ReadMarker, Record, Stream
 from .names import display_names
 from .presence import people_by_stream
 from .protocol import NOTHING, Offset, decode_params, payload
-
-Method = Callable[[Engine, Identity, msgspec.Raw], Coroutine[Any, Any, Any]]
+from .registry import rpc
 
 MAX_NAMES = 100
 MAX_STREAMS = 500
 # A list needs the gist of a record, not a camera frame.
 MAX_LAST = 4_096
-
-
-async def call(engine: Engine, identity: Identity, method: str, params: msgspec.Raw) -> bytes:
-    """The result of `method` as JSON. Raises WirelogError."""
-    if method not in METHODS:
-        raise UnknownMethod(method)
-    return msgspec.json.encode(await METHODS[method](engine, identity, params))
 
 
 # publish
@@ -47,9 +38,20 @@ class PublishParams(msgspec.Struct):
     expect_offset: Offset | None = None
 
 
+@rpc("publish")
+async def publish(identity: Identity, params: PublishParams) -> msgspec.Raw:
+    item = _item(params)
+    item.identity, item.publisher = identity, identity.principal
+    running = await engine.current()
+    return msgspec.Raw(published(await running.journal.append(item)).encode())
+
+
 def publish_item(raw: msgspec.Raw) -> Item:
     """What `rpc publish` asks to append. Raises BadRequest."""
-    params = decode_params(raw, PublishParams)
+    return _item(decode_params(raw, PublishParams))
+
+
+def _item(params: PublishParams) -> Item:
     fields = {field: getattr(params, field) for field in ("idempotency_key", "key", "removed", "tags", "device_time", "expect_offset")}
     return Item(params.stream, payload(params.data), **fields)
 
@@ -62,6 +64,22 @@ def published(appended: Appended) -> str:
     return f'{{"offset":{appended.offset},"epoch":"{appended.epoch}"{duplicate}}}'
 
 
+# latest
+
+
+class LatestParams(msgspec.Struct):
+    stream: str
+    prefix: str = ""
+    keys: list[str] | None = None
+    after: str = ""
+    limit: int = MAX_KEYS
+
+
+@rpc("latest")
+def latest_records(identity: Identity, params: LatestParams) -> LatestResult:
+    return latest(identity, params.stream, prefix=params.prefix, keys=params.keys, after=params.after, limit=params.limit)
+
+
 # mark_read
 
 
@@ -70,22 +88,17 @@ class MarkReadParams(msgspec.Struct):
     offset: int
 
 
-async def mark_read(engine: Engine, identity: Identity, raw: msgspec.Raw) -> dict[str, Any]:
-    params = decode_params(raw, MarkReadParams)
+@rpc("mark_read", writes=True)
+def mark_read(identity: Identity, params: MarkReadParams) -> dict[str, Any]:
+    """Forward only: an old tab does not make read records unread."""
     if identity.user_id is None:
         raise NotPermitted("keep a read marker in", params.stream)
-    stream = await engine.reads.run(access.readable, identity, params.stream)
+    stream = access.readable(identity, params.stream)
     if not 0 <= params.offset <= stream.head:
         raise BadRequest("offset", f"must be between 0 and the head of {stream.name!r}, {stream.head}")
-    await engine.journal.run(lambda: move_marker(identity.user_id, stream, params.offset))
+    marker, _ = ReadMarker.objects.get_or_create(user_id=identity.user_id, stream=stream)
+    ReadMarker.objects.filter(pk=marker.pk, offset__lt=params.offset).update(offset=params.offset)
     return {}
-
-
-def move_marker(user_id: int | None, stream: Stream, offset: int) -> None:
-    """Forward only: an old tab does not make read records unread."""
-    with transaction.atomic():
-        marker, _ = ReadMarker.objects.get_or_create(user_id=user_id, stream=stream)
-        ReadMarker.objects.filter(pk=marker.pk, offset__lt=offset).update(offset=offset)
 
 
 # names
@@ -95,20 +108,21 @@ class NamesParams(msgspec.Struct):
     principals: list[str]
 
 
-async def names(engine: Engine, identity: Identity, raw: msgspec.Raw) -> dict[str, Any]:
-    params = decode_params(raw, NamesParams)
+@rpc("names")
+def names(identity: Identity, params: NamesParams) -> dict[str, Any]:
     if len(params.principals) > MAX_NAMES:
         raise BadRequest("principals", f"must be at most {MAX_NAMES}")
     if identity.user_id is None:
         raise NotPermitted("ask for", "names")
-    return {"names": await engine.reads.run(display_names, params.principals)}
+    return {"names": display_names(params.principals)}
 
 
 # streams
 
 
-async def streams(engine: Engine, identity: Identity, raw: msgspec.Raw) -> dict[str, Any]:
-    return {"streams": await engine.reads.run(stream_list, identity)}
+@rpc("streams")
+def streams(identity: Identity) -> dict[str, Any]:
+    return {"streams": stream_list(identity)}
 
 
 def stream_list(identity: Identity) -> list[dict[str, Any]]:
@@ -147,6 +161,3 @@ def _gist(data: str) -> msgspec.Raw:
     if len(data) <= MAX_LAST:
         return msgspec.Raw(data.encode() or b"null")
     return msgspec.Raw(msgspec.json.encode(Truncator(data).chars(80)))
-
-
-METHODS: dict[str, Method] = {"mark_read": mark_read, "names": names, "streams": streams}
