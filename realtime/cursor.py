@@ -69,6 +69,13 @@ class Subscription:
 
 
 @dataclass(eq=False, slots=True)
+class Pending:
+    """A subscription that is under way. Who ends it says why; nothing is delivered by it then."""
+
+    ended: Unsubscribe | None = None
+
+
+@dataclass(eq=False, slots=True)
 class Feed:
     """A stream that somebody in this process is subscribed to."""
 

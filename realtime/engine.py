@@ -13,13 +13,15 @@ from typing import Any, Protocol
 
 from django.db import DatabaseError, connections
 
-from . import hints
+from . import hints, notices
 from .conf import data_folder, limit, option
+from .control import Control, Controlled
 from .cursor import Subscriber
-from .errors import SHUTDOWN, Close
+from .errors import SHUTDOWN
 from .group_commit import Journal
 from .hub import Hub
 from .lock import AlreadyServing, ServeLock
+from .models import Notice
 from .outbox import Limits
 from .presence import PresenceBook
 from .reads import Reads
@@ -34,12 +36,10 @@ LAYER_RETRY_SECONDS = 1.0
 SPREAD_SECONDS = 1.0
 
 
-class Connected(Subscriber, Protocol):
+class Connected(Subscriber, Controlled, Protocol):
     """What the engine needs of a session."""
 
     def tick(self, now: float) -> None: ...
-
-    def close(self, close: Close) -> None: ...
 
     def leave(self) -> None: ...
 
@@ -71,14 +71,15 @@ class Engine:
             pong_seconds=limit("PONG_SECONDS"),
             progress_seconds=limit("PROGRESS_SECONDS"),
         )
-        self._tick = Tick(self._on_heads, self._on_streams, lambda: tuple(self.hub.feeds))
+        self.control = Control(self.sessions)
+        self._tick = Tick(self._on_heads, self._on_streams, self._on_notices, lambda: tuple(self.hub.feeds))
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def start(self, lenient: bool = False) -> None:
         """Raises lock.AlreadyServing, but for a `lenient` caller."""
         alone = self._take_lock(lenient) and not self._lock.shared
         self.journal.start()
-        self._tick.start()
+        self._tick.start(await self.reads.run(notices.newest))
         await self.presence.start(alone)
         runs = (self._sender.run(), self._hear(), self._turn_wheel(), self.presence.run())
         self._tasks = [asyncio.create_task(run) for run in runs]
@@ -100,6 +101,9 @@ class Engine:
 
     def _on_streams(self, rows: list[Head], asked: Collection[int]) -> None:
         self.loop.call_soon_threadsafe(self.hub.take_streams, rows, asked)
+
+    def _on_notices(self, found: list[Notice]) -> None:
+        self.loop.call_soon_threadsafe(self.control.take, found)
 
     # Tasks
 

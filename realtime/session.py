@@ -17,9 +17,10 @@ from django.db import DatabaseError
 from . import access, methods, namespaces, protocol, registry
 from .access import ANONYMOUS, Caller, Identity
 from .conf import limit, option
-from .cursor import Feed, Subscription
+from .cursor import Feed, Pending, Subscription
 from .engine import Engine
 from .errors import (
+    ACCESS_REVOKED,
     BAD_REQUEST,
     INVALID_TOKEN,
     NOT_AVAILABLE,
@@ -27,6 +28,7 @@ from .errors import (
     SHUTDOWN,
     SLOW,
     STALE,
+    STREAM_REMOVED,
     AlreadySubscribed,
     BadRequest,
     Close,
@@ -34,6 +36,7 @@ from .errors import (
     InternalError,
     LimitExceeded,
     NotAvailable,
+    NotPermitted,
     UnknownStream,
     Unrecoverable,
     Unsubscribe,
@@ -58,8 +61,8 @@ class Session:
         self.member: Member | None = None
         self.outbox = Outbox(engine.limits, wake)
         self.pump = Pump(self.outbox, engine.hub.read_step, engine.hub.end)
-        # By stream name; None while the subscribe is under way.
-        self.subscriptions: dict[str, Subscription | None] = {}
+        # By stream name.
+        self.subscriptions: dict[str, Subscription | Pending] = {}
         self._streams: dict[Subscription, Stream] = {}
         self.resets: dict[int, float] = {}
         # Why the connection ends, once it does, and when that was decided.
@@ -156,9 +159,10 @@ class Session:
         name = request.channel
         self._check_subscribe(request)
         # Registered before access is read, so that a revocation in between has something to end.
-        self.subscriptions[name] = None
+        self.subscriptions[name] = pending = Pending()
         try:
             stream, feed = await self._open(request)
+            self._check_still_wanted(name, pending)
             position = self._position(request, stream, feed)
         except BaseException:
             self.subscriptions.pop(name, None)
@@ -189,9 +193,14 @@ class Session:
         feed = await self.engine.hub.open(stream)
         if request.recover and request.offset > feed.last:
             await self.engine.hub.catch_up(feed, stream)
+        return stream, feed
+
+    def _check_still_wanted(self, name: str, pending: Pending) -> None:
+        """After the last await: what has happened to the connection or to its right meanwhile?"""
         if self.closing is not None:
             raise Disconnect(self.closing)
-        return stream, feed
+        if pending.ended is not None:
+            raise UnknownStream(name) if pending.ended in (ACCESS_REVOKED, STREAM_REMOVED) else NotPermitted("read", name)
 
     async def _find_or_create(self, name: str) -> Stream:
         """The stream `name`, which the first subscription of a possible writer creates where its namespace allows it."""
@@ -231,10 +240,18 @@ class Session:
         if not request.channel:
             raise Disconnect(BAD_REQUEST)
         subscription = self.subscriptions.pop(request.channel, None)
-        if subscription is not None:
+        if isinstance(subscription, Subscription):
             self.engine.hub.unsubscribe(subscription)
             self._left(subscription)
         return EMPTY
+
+    def end(self, name: str, unsubscribe: Unsubscribe) -> None:
+        """End the subscription to the stream `name`, also one that is still under way."""
+        subscription = self.subscriptions.get(name)
+        if isinstance(subscription, Subscription):
+            self.engine.hub.end(subscription, unsubscribe)
+        elif subscription is not None:
+            subscription.ended = unsubscribe
 
     def ended(self, subscription: Subscription, unsubscribe: Unsubscribe) -> None:
         """The hub has ended `subscription`."""
@@ -383,7 +400,7 @@ class Session:
         self.close(SERVER_ERROR)
         self.engine.sessions.discard(self)
         self.pump.stop()
-        for subscription in [subscription for subscription in self.subscriptions.values() if subscription is not None]:
+        for subscription in [subscription for subscription in self.subscriptions.values() if isinstance(subscription, Subscription)]:
             self.engine.hub.unsubscribe(subscription)
             self._left(subscription)
         self.subscriptions.clear()

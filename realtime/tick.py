@@ -1,7 +1,8 @@
-"""The tick: how a process finds records that no hint told of. A thread with a connection that never writes.
+"""The tick: how a process finds records that no hint told of, and notices. A thread with a connection that never writes.
 
-Every 100 ms `PRAGMA data_version` (5 µs) tells whether anybody else has committed; only then are the new records asked for. Every two
-seconds the heads and epochs of the subscribed streams are compared besides, so that nothing depends on one mechanism.
+Every 100 ms `PRAGMA data_version` (5 µs) tells whether anybody else has committed; only then are the new records and notices asked for.
+Every two seconds the notices are asked for anyway, and the heads and epochs of the subscribed streams are compared, so that nothing
+depends on one mechanism.
 """
 
 import logging
@@ -14,7 +15,8 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Max
 
-from .models import Record, Stream
+from . import notices
+from .models import Notice, Record, Stream
 
 logger = logging.getLogger(__name__)
 
@@ -29,26 +31,31 @@ class Head(NamedTuple):
 
 
 class Tick:
-    """`on_heads` and `on_streams` are called in the tick's own thread."""
+    """`on_heads`, `on_streams` and `on_notices` are called in the tick's own thread."""
 
     def __init__(
         self,
         on_heads: Callable[[dict[int, int]], None],
         on_streams: Callable[[list[Head], Collection[int]], None],
+        on_notices: Callable[[list[Notice]], None],
         subscribed: Callable[[], Collection[int]],
     ) -> None:
         # New records: stream id → head.
         self._on_heads = on_heads
         # The state of the subscribed streams, and which were asked for.
         self._on_streams = on_streams
+        self._on_notices = on_notices
         self._subscribed = subscribed
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wirelog-tick", daemon=True)
         self._version = -1
         # Id of the newest record seen.
         self._seen = -1
+        self._newest_notice = 0
 
-    def start(self) -> None:
+    def start(self, newest_notice: int) -> None:
+        """`newest_notice`: the id of the last one that is of no concern, read before anybody could connect."""
+        self._newest_notice = newest_notice
         self._thread.start()
 
     def stop(self) -> None:
@@ -72,13 +79,14 @@ class Tick:
         connections["default"].close()
 
     def look(self, connection: BaseDatabaseWrapper) -> None:
-        """Announce the heads that moved since the last look."""
+        """Announce the notices and the heads that are new since the last look."""
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA data_version")
             (version,) = cursor.fetchone()
             if version == self._version:
                 return
             self._version = version
+            self._look_for_notices()
             if self._seen < 0:
                 self._seen = Record.objects.aggregate(newest=Max("id"))["newest"] or 0
                 return
@@ -88,7 +96,13 @@ class Tick:
             self._seen = max(row[2] for row in rows)
             self._on_heads({row[0]: row[1] for row in rows})
 
+    def _look_for_notices(self) -> None:
+        while found := notices.after(self._newest_notice):
+            self._newest_notice = found[-1].pk
+            self._on_notices(found)
+
     def compare(self) -> None:
+        self._look_for_notices()
         wanted = self._subscribed()
         if wanted:
             rows = Stream.objects.filter(pk__in=wanted).values_list("pk", "epoch", "head")

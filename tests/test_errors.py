@@ -83,6 +83,7 @@ def test_codes_are_of_the_ranges_that_clients_understand() -> None:
         ("INVALID_TOKEN", False),
         ("BAD_REQUEST", False),
         ("STALE", False),
+        ("FORCED", False),
         ("CONNECTION_LIMIT", False),
         ("FOREIGN_ORIGIN", False),
         ("NOT_AVAILABLE", False),
@@ -96,7 +97,9 @@ def test_the_range_of_a_close_code_says_whether_the_client_comes_back(name: str,
     assert returns or 3_500 <= code < 4_000 or 4_500 <= code < 5_000
 
 
-@pytest.mark.parametrize("name, again", [("ACCESS_REVOKED", False), ("STREAM_REMOVED", False), ("INSUFFICIENT_STATE", True)])
+@pytest.mark.parametrize(
+    "name, again", [("UNSUBSCRIBED", False), ("ACCESS_REVOKED", False), ("STREAM_REMOVED", False), ("INSUFFICIENT_STATE", True)]
+)
 def test_the_range_of_an_unsubscribe_code_says_whether_the_client_subscribes_again(name: str, again: bool) -> None:
     assert (2_500 <= UNSUBSCRIBES[name].code < 3_000) == again
 

@@ -14,9 +14,9 @@ BYTES = [{"errors", "conf"}, {"protocol"}, {"outbox"}]
 RECORDS = [
     {"models"},
     {"access"},
-    {"journal", "reads"},
+    {"journal", "reads", "notices"},
     {"hub"},
-    {"presence", "revocation"},
+    {"presence", "revocation", "control"},
     {"engine"},
     {"methods", "session"},
     {"consumers", "api", "views"},

@@ -263,7 +263,7 @@ async def test_a_connection_that_ends_while_it_subscribes_leaves_nothing_behind(
     subscribing = asyncio.create_task(alice.frame(alice.command("subscribe", channel="room")))
     await asyncio.to_thread(entered.wait, 10)
     # Registered before access is read: what ends subscriptions finds it.
-    assert alice.session.subscriptions == {"room": None}
+    assert list(alice.session.subscriptions) == ["room"]
     if end == "leave":
         alice.session.leave()
     else:

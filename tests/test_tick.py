@@ -1,14 +1,16 @@
-"""How a process finds records that no hint told of."""
+"""How a process finds records that no hint told of, and notices."""
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection, connections, transaction
+from django.utils import timezone
 
-from realtime import tick
-from realtime.models import Stream
+from realtime import notices, tick
+from realtime.models import Notice, Stream
 from realtime.tick import Head, Tick
 
 from .core import append
@@ -22,7 +24,13 @@ class Desk:
         self.heads: list[dict[int, int]] = []
         self.streams: list[tuple[list[Head], Collection[int]]] = []
         self.subscribed: tuple[int, ...] = ()
-        self.tick = Tick(self.heads.append, lambda rows, asked: self.streams.append((rows, asked)), lambda: self.subscribed)
+        self.notices: list[dict[str, Any]] = []
+        self.tick = Tick(
+            self.heads.append,
+            lambda rows, asked: self.streams.append((rows, asked)),
+            lambda found: self.notices.extend(notice.subject for notice in found),
+            lambda: self.subscribed,
+        )
 
     def look(self) -> list[dict[int, int]]:
         """What one more look finds."""
@@ -45,9 +53,9 @@ def desk(stream: Stream) -> Desk:
     return found
 
 
-def elsewhere(*work: Any) -> None:
+def elsewhere(*work: Any, do: Callable[..., object] = append) -> None:
     def run() -> None:
-        append(*work)
+        do(*work)
         connections.close_all()
 
     thread = threading.Thread(target=run)
@@ -90,6 +98,49 @@ def test_the_subscribed_streams_are_compared_and_a_removed_one_is_missing(desk: 
     assert desk.streams == [([Head(stream.pk, "restored", 2)], (stream.pk, 999))]
 
 
+# Notices
+
+
+def test_a_notice_of_anybody_is_found_once_and_in_order(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notices, "PAGE", 2)
+    for name in "12345":
+        notices.post("disconnect", user=name)
+    elsewhere("a", "3")
+    desk.look()
+    assert desk.notices == [{"user": name} for name in "12345"]
+    desk.look()
+    desk.tick.compare()
+    assert len(desk.notices) == 5
+
+
+def test_a_notice_is_not_there_before_its_transaction_commits(desk: Desk) -> None:
+    with transaction.atomic():
+        notices.post("disconnect", user="1")
+        transaction.set_rollback(True)
+    desk.tick.compare()
+    assert desk.notices == []
+
+
+def test_a_notice_is_found_by_the_comparison_when_the_version_told_nothing(desk: Desk) -> None:
+    # By the connection of the tick itself, whose own commits move no version.
+    notices.post("disconnect", user="1")
+    desk.look()
+    assert desk.notices == []
+    desk.tick.compare()
+    assert desk.notices == [{"user": "1"}]
+
+
+def test_notices_are_removed_when_everybody_has_read_them(desk: Desk) -> None:
+    notices.post("disconnect", user="1")
+    notices.post("disconnect", user="2")
+    Notice.objects.filter(pk=notices.newest()).update(created=timezone.now() - timedelta(minutes=11))
+    assert (notices.prune(), notices.prune()) == (1, 0)
+    # Ids are not used again, so that who has read the removed one waits for the right one.
+    notices.post("disconnect", user="3")
+    desk.tick.compare()
+    assert desk.notices == [{"user": "1"}, {"user": "3"}]
+
+
 # The thread
 
 
@@ -98,7 +149,7 @@ def running(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setattr(tick, "TICK_SECONDS", 0.01)
     monkeypatch.setattr(tick, "COMPARE_SECONDS", 0.01)
     found = Desk()
-    found.tick.start()
+    found.tick.start(notices.newest())
     eventually_sync(lambda: found.tick._seen > 0)
     yield found
     found.tick.stop()
@@ -112,14 +163,17 @@ def test_it_looks_and_compares_again_and_again(running: Desk, stream: Stream) ->
 
 
 def test_it_survives_a_database_error(running: Desk, stream: Stream, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    def fail(connection: Any) -> None:
+    def fail(*args: Any) -> None:
         raise OperationalError("away")
 
-    monkeypatch.setattr(running.tick, "look", fail)
+    # In the middle of a look, when the version has been noted already.
+    monkeypatch.setattr(notices, "after", fail)
     eventually_sync(lambda: "The tick could not read the database: away" in caplog.text)
     append("a", "3")
+    notices.post("disconnect", user="1")
     monkeypatch.undo()
     eventually_sync(lambda: running.heads == [{stream.pk: 3}])
+    eventually_sync(lambda: running.notices == [{"user": "1"}])
 
 
 def test_stop_ends_the_thread(running: Desk) -> None:
