@@ -181,12 +181,16 @@ def test_a_session_tells_whose_it_is(alice: User) -> None:
     assert access.identity_of_session(key) == Identity(str(alice.pk), "Alice A.", alice.pk, False, frozenset({group.pk}), expires=ends)
 
 
-def test_session_and_user_are_one_query_and_groups_another(alice: User, django_assert_num_queries: Any) -> None:
-    key = cookie("alice")
-    with django_assert_num_queries(2):
-        access.identity_of_session(key)
+def test_sessions_users_and_groups_are_one_query(alice: User, django_assert_num_queries: Any) -> None:
+    groups = [Group.objects.create(name=name) for name in ("crew", "night")]
+    alice.groups.set(groups)
+    User.objects.create_user("bob")
+    keys = {name: cookie(name) for name in ("alice", "bob")}
     with django_assert_num_queries(1):
-        access.identity_of_session("unknown")
+        found = access.identities_of_sessions([*keys.values(), "unknown"])
+    assert {key: identity.label for key, identity in found.items()} == {key: name for name, key in keys.items()}
+    assert found[keys["alice"]].group_ids == {group.pk for group in groups}
+    assert found[keys["bob"]].group_ids == frozenset()
 
 
 @pytest.mark.parametrize("key", ["", "x", "x" * 500, "'; --", "\0", "ż"])
