@@ -188,7 +188,7 @@ def test_sessions_users_and_groups_are_one_query(alice: User, django_assert_num_
     keys = {name: cookie(name) for name in ("alice", "bob")}
     with django_assert_num_queries(1):
         found = access.identities_of_sessions([*keys.values(), "unknown"])
-    assert {key: identity.label for key, identity in found.items()} == {key: name for name, key in keys.items()}
+    assert {key: identity.label for key, identity in found.items()} == {keys["alice"]: "Alice A.", keys["bob"]: "bob"}
     assert found[keys["alice"]].group_ids == {group.pk for group in groups}
     assert found[keys["bob"]].group_ids == frozenset()
 
