@@ -100,6 +100,7 @@ async def publish(engine: Engine, identity: Identity, request: PublishRequest) -
         publisher=identity.principal,
         idempotency_key=request.idempotency_key,
     )
+    engine.rates.publish(identity)
     appended = await engine.journal.append(item)
     return PublishResult(appended.offset, appended.epoch) if appended.offset else PublishResult()
 

@@ -21,11 +21,19 @@ SETTINGS = (
     Setting("MESSAGE_BYTES", 1_048_576, "Largest message a client may send; a larger one closes its connection (1009)."),
     Setting("PAYLOAD_BYTES", 131_072, "Largest payload of a record in a stream that sets no limit of its own (413)."),
     Setting("STREAMS_PER_CONNECTION", 128, "Subscriptions that one connection may hold (106)."),
+    Setting("CONNECTIONS", 10_000, "Connections that one process holds (3504); 0 sets no limit."),
+    Setting("CONNECTIONS_PER_USER", 20, "Connections that one person holds to one process (3504); 0 sets no limit. Keys have their own."),
+    Setting("COMMANDS_PER_SECOND", 50, "Commands of one connection in a second, publishes aside (111); 0 sets no limit."),
+    Setting("COMMAND_BURST", 200, "Commands of one connection at once; so many refusals in 10 seconds close it (3013)."),
+    Setting("PUBLISHES_PER_SECOND", 20, "Publishes of one person in a second, by all doors (111); 0 sets no limit. Keys have their own."),
+    Setting("PUBLISH_BURST", 100, "Publishes of one person at once."),
+    Setting("BAD_MESSAGES_PER_MINUTE", 10, "Senseless commands of one connection (107); one more closes it (3509). 0 sets no limit."),
     Setting("CONNECT_SECONDS", 10, "Time between opening a socket and its connect command (3502)."),
     Setting("IN_FLIGHT", 256, "Publishes of one connection that may wait for their commit; over it the socket is not read."),
     Setting("JOURNAL_QUEUE", 20_000, "Publishes of one process that may wait for their commit (111)."),
     Setting("BATCH_RECORDS", 1_000, "Records in one transaction, at most."),
     Setting("BATCH_BYTES", 4_194_304, "Payload bytes in one transaction, at most."),
+    Setting("FREE_DISK_BYTES", 67_108_864, "Free space on the disk of the database below which nothing more is stored (507)."),
     Setting("PAGE_RECORDS", 300, "Records in one page of history or replay, at most."),
     Setting("PAGE_BYTES", 262_144, "Payload bytes in one page of history or replay, at most."),
     Setting("OUTBOX_BYTES", 1_048_576, "Publications that wait for one connection; past it the cursor waits and the database paces."),
@@ -85,3 +93,8 @@ def limit(name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ImproperlyConfigured(f"WIRELOG_{name} must be a whole number, 0 or more, not {value!r}.")
     return value
+
+
+def rate(name: str) -> int:
+    """As `limit`, for what RATE_LIMITS=off lifts: 0 then."""
+    return limit(name) if option("RATE_LIMITS") else 0

@@ -24,7 +24,9 @@ from .lock import AlreadyServing, ServeLock
 from .models import Notice
 from .outbox import Limits
 from .presence import PresenceBook
+from .rates import Rates
 from .reads import Reads
+from .seats import Seats
 from .tick import Head, Tick
 
 logger = logging.getLogger(__name__)
@@ -64,6 +66,8 @@ class Engine:
         self.journal = Journal(self.announce, self.fatal.set)
         self.hub = Hub(self.reads)
         self.presence = PresenceBook(self.journal, self.reads, self._sender)
+        self.rates = Rates(self.loop.time)
+        self.seats = Seats()
         self.limits = Limits(
             outbox_bytes=limit("OUTBOX_BYTES"),
             frame_bytes=limit("FRAME_BYTES"),

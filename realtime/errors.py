@@ -173,12 +173,14 @@ class TooManyRequests(WirelogError):
     http_status = 429
     temporary = True
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, retry_after: float) -> None:
         self.what = what
-        super().__init__(what)
+        # Seconds.
+        self.retry_after = retry_after
+        super().__init__(what, retry_after)
 
     def __str__(self) -> str:
-        return f"too many requests: {self.what}, try again in a moment"
+        return f"too many requests: {self.what}, try again in {max(round(self.retry_after, 1), 0.1):g} s"
 
 
 class Unrecoverable(WirelogError):

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# A full queue is written in less than this, on a disk that works.
+FULL_SECONDS = 1.0
+
 
 @dataclass(slots=True)
 class _Request:
@@ -67,7 +70,7 @@ class Journal:
     def submit(self, item: Item, done: Callable[[Outcome], None]) -> None:
         """Queue `item`; `done` is called on the loop with its outcome, after the commit. Raises TooManyRequests when the queue is full."""
         if self.waiting >= self._limit:
-            raise TooManyRequests("the journal is full")
+            raise TooManyRequests("the journal is full", FULL_SECONDS)
         self.waiting += 1
         self._idle.clear()
         self._queue.put(_Request(item, done))

@@ -92,6 +92,10 @@ METHODS = (
 )
 
 
+def is_publish(method: str, request: Request) -> bool:
+    return method == "publish" or (isinstance(request, RpcRequest) and request.method == "publish")
+
+
 class Command(msgspec.Struct):
     id: int = 0
     connect: ConnectRequest | None = None

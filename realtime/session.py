@@ -16,12 +16,14 @@ from django.db import DatabaseError
 
 from . import access, methods, namespaces, protocol, registry
 from .access import ANONYMOUS, Caller, Identity
+from .conduct import Conduct
 from .conf import limit, option
 from .cursor import Feed, Pending, Subscription
 from .engine import Engine
 from .errors import (
     ACCESS_REVOKED,
     BAD_REQUEST,
+    CONNECTION_LIMIT,
     INVALID_TOKEN,
     NOT_AVAILABLE,
     SERVER_ERROR,
@@ -38,7 +40,6 @@ from .errors import (
     NotAvailable,
     NotPermitted,
     UnknownStream,
-    Unrecoverable,
     Unsubscribe,
     WirelogError,
 )
@@ -49,6 +50,7 @@ from .outbox import Outbox
 from .presence import Member
 from .protocol import EMPTY, ChannelRequest, ConnectRequest, HistoryRequest, PublishRequest, Result, RpcRequest, SubscribeRequest
 from .pump import Pump
+from .resume import result_of, start_of
 
 
 class Session:
@@ -78,9 +80,12 @@ class Session:
         self._in_flight = 0
         self._max_in_flight = limit("IN_FLIGHT")
         self._landed = asyncio.Event()
+        self._conduct = Conduct(engine.rates, caller.address)
         engine.sessions.add(self)
         if engine.draining:
             self.close(SHUTDOWN)
+        elif not engine.seats.room_for(len(engine.sessions)):
+            self.close(CONNECTION_LIMIT)
 
     # In
 
@@ -107,11 +112,13 @@ class Session:
         if (method == "connect") == self._connect_seen or (method != "connect" and self.identity is None):
             raise Disconnect(BAD_REQUEST)
         try:
+            if self.identity is not None:
+                self._conduct.admit(self.identity, method, body)
             result = await self._handlers[method](self, command.id, body)
         except WirelogError as error:
-            self._control(protocol.error_reply(command.id, error))
+            self._refuse(command.id, error)
         except DatabaseError:
-            self._control(protocol.error_reply(command.id, InternalError()))
+            self._refuse(command.id, InternalError())
         else:
             if result is not None:
                 self._control(protocol.reply(command.id, method, result))
@@ -123,6 +130,7 @@ class Session:
         identity = await self._identify(request.token)
         now = self.engine.loop.time()
         interval = self.engine.limits.ping_seconds
+        self.engine.seats.take(identity)
         self.identity = identity
         self.member = Member(self.client, identity.principal, identity.label, identity.user_id, self.caller.address, self.caller.agent)
         self.engine.presence.connected(self.member)
@@ -163,7 +171,7 @@ class Session:
         try:
             stream, feed = await self._open(request)
             self._check_still_wanted(name, pending)
-            position = self._position(request, stream, feed)
+            position = start_of(request, stream, feed)
         except BaseException:
             self.subscriptions.pop(name, None)
             raise
@@ -171,8 +179,7 @@ class Session:
         subscription = self.engine.hub.subscribe(feed, self, position, request.join_leave and stream.join_leave)
         self.subscriptions[name] = subscription
         self._streams[subscription] = stream
-        result = self._subscribed(request, subscription.feed, position) if stream.durable else protocol.SubscribeResult()
-        self._control(protocol.reply(number, "subscribe", result))
+        self._control(protocol.reply(number, "subscribe", result_of(request, stream, subscription.feed, position)))
         if self.member is not None:
             self.engine.presence.subscribed(self.member, stream)
 
@@ -210,31 +217,6 @@ class Session:
             if not await self.engine.reads.run(namespaces.may_create, name):
                 raise
         return await self.engine.journal.run(lambda: namespaces.open_or_create(self._who, name))
-
-    def _position(self, request: SubscribeRequest, stream: Stream, feed: Feed) -> int | None:
-        """Where the cursor starts; None at the end. Raises Unrecoverable when the client wants that rather than to start over."""
-        if not request.recover or not stream.durable:
-            return None
-        same = request.epoch in ("", feed.epoch)
-        # What is newest can be told from any position, also from one whose records are gone.
-        oldest = 0 if feed.newest else stream.tail - 1
-        if same and oldest <= request.offset <= feed.last:
-            return request.offset
-        if request.flag & protocol.REJECT_UNRECOVERED:
-            raise Unrecoverable(stream.name)
-        return None
-
-    def _subscribed(self, request: SubscribeRequest, feed: Feed, position: int | None) -> protocol.SubscribeResult:
-        return protocol.SubscribeResult(
-            recoverable=True,
-            positioned=True,
-            epoch=feed.epoch,
-            # A client that recovers moves on by the publications that follow.
-            offset=feed.last if position is None else position,
-            recovered=position is not None,
-            was_recovering=request.recover,
-            data=msgspec.Raw(f'{{"head":{feed.last}}}'.encode()),
-        )
 
     async def _unsubscribe(self, number: int, request: ChannelRequest) -> Result:
         if not request.channel:
@@ -297,14 +279,14 @@ class Session:
     def _published(self, number: int, outcome: Outcome) -> None:
         self._land()
         if isinstance(outcome, WirelogError):
-            self._control(protocol.error_reply(number, outcome))
+            self._refuse(number, outcome)
         else:
             self._control(f'{{"id":{number},"publish":{{}}}}')
 
     def _rpc_published(self, number: int, outcome: Outcome) -> None:
         self._land()
         if isinstance(outcome, WirelogError):
-            self._control(protocol.error_reply(number, outcome))
+            self._refuse(number, outcome)
             return
         self._control(f'{{"id":{number},"rpc":{{"data":{methods.published(outcome)}}}}}')
 
@@ -363,6 +345,11 @@ class Session:
         """Whether a closing connection has nothing more to say. At a shutdown what was published is answered first."""
         return self.closing is not None and (self.closing != SHUTDOWN or self._in_flight == 0)
 
+    def _refuse(self, number: int, error: WirelogError) -> None:
+        self._control(protocol.error_reply(number, error))
+        if (close := self._conduct.after(error)) is not None:
+            self.close(close)
+
     def _control(self, line: str) -> None:
         if not self.outbox.control(line):
             self.close(SLOW)
@@ -404,8 +391,9 @@ class Session:
             self.engine.hub.unsubscribe(subscription)
             self._left(subscription)
         self.subscriptions.clear()
-        if self.member is not None:
+        if self.member is not None and self.identity is not None:
             self.engine.presence.disconnected(self.member)
+            self.engine.seats.leave(self.identity)
         self._landed.set()
 
     async def gone(self) -> None:

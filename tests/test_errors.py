@@ -35,7 +35,7 @@ SENTENCES = [
     (LimitExceeded("streams per connection", 128), 106, 429, "limit exceeded: at most 128 streams per connection"),
     (BadRequest("data", "is missing"), 107, 400, "bad request: data is missing"),
     (NotAvailable("presence is off in 'a'"), 108, 400, "not available: presence is off in 'a'"),
-    (TooManyRequests("the journal is full"), 111, 429, "too many requests: the journal is full, try again in a moment"),
+    (TooManyRequests("the journal is full", 1), 111, 429, "too many requests: the journal is full, try again in 1 s"),
     (Unrecoverable("a"), 112, 409, "unrecoverable position in 'a': read it again from the start"),
     (Conflict("a", 3, 5), 113, 409, "conflict: the head of 'a' is 5, not 3"),
     (PayloadTooLarge("a", 20, 10), 413, 413, "payload too large: 20 bytes, 'a' takes at most 10"),
@@ -119,5 +119,5 @@ def test_a_disconnect_carries_its_close() -> None:
 
 
 def test_an_error_reply_tells_a_temporary_error_from_one_for_good() -> None:
-    assert protocol.error_reply(7, TooManyRequests("x")).endswith(',"temporary":true}}')
+    assert protocol.error_reply(7, TooManyRequests("x", 1)).endswith(',"temporary":true}}')
     assert '"temporary"' not in protocol.error_reply(7, BadRequest("data", "is missing"))

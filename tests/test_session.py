@@ -272,7 +272,7 @@ async def test_a_full_journal_is_a_temporary_error(engine: Engine, alice: Client
     await alice.frame(*(alice.command("publish", channel="room", data=number) for number in range(2)))
     assert (await alice.reply(3))["error"] == {
         "code": 111,
-        "message": "too many requests: the journal is full, try again in a moment",
+        "message": "too many requests: the journal is full, try again in 1 s",
         "temporary": True,
     }
     gate.set()

@@ -1,0 +1,33 @@
+"""How many connections a process holds: in all, of each person and of each key."""
+
+from collections import Counter
+
+from .access import Identity
+from .conf import option, rate
+from .errors import CONNECTION_LIMIT, Disconnect
+
+
+class Seats:
+    """Used on the event loop."""
+
+    def __init__(self) -> None:
+        self._apply = bool(option("RATE_LIMITS"))
+        self._in_all = rate("CONNECTIONS")
+        self._of_a_person = rate("CONNECTIONS_PER_USER")
+        self._taken: Counter[str] = Counter()
+
+    def room_for(self, connections: int) -> bool:
+        """Whether the process may hold so many, those included that have not said who they are."""
+        return not self._in_all or connections <= self._in_all
+
+    def take(self, identity: Identity) -> None:
+        """Raises Disconnect (3504) when `identity` has as many as it may. Nobody is counted among the anonymous."""
+        most = self._of_a_person if identity.scopes is None else identity.max_connections
+        if self._apply and most and identity.principal and self._taken[identity.principal] >= most:
+            raise Disconnect(CONNECTION_LIMIT)
+        self._taken[identity.principal] += 1
+
+    def leave(self, identity: Identity) -> None:
+        self._taken[identity.principal] -= 1
+        if not self._taken[identity.principal]:
+            del self._taken[identity.principal]

@@ -1,0 +1,143 @@
+"""Limits of a connection, as its client meets them."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from realtime.engine import Engine
+from realtime.models import Stream
+
+from .core import Client, api_key, cookie, elsewhere, head, person, running
+from .waiting import eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIMITS = {
+    "CONNECTIONS": 5,
+    "CONNECTIONS_PER_USER": 2,
+    "COMMANDS_PER_SECOND": 1,
+    "COMMAND_BURST": 5,
+    "PUBLISHES_PER_SECOND": 1,
+    "PUBLISH_BURST": 3,
+    "BAD_MESSAGES_PER_MINUTE": 2,
+}
+
+
+@pytest.fixture
+def cookies(transactional_db: None, settings: Any) -> dict[str, str]:
+    settings.WIRELOG = {**settings.WIRELOG, **LIMITS}
+    Stream.objects.create(name="room")
+    for name in ("alice", "bob"):
+        person(name)
+    return {name: cookie(name) for name in ("alice", "bob")}
+
+
+@pytest.fixture
+async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
+    async with running() as found:
+        yield found
+
+
+@pytest.fixture
+async def alice(engine: Engine, cookies: dict[str, str]) -> Client:
+    return await Client(engine, cookies["alice"]).connect()
+
+
+async def connected(client: Client) -> int | None:
+    """The code of the close that answers its connect, if one does."""
+    await client.frame(client.command("connect", token=client.token))
+    return client.closing
+
+
+# Connections
+
+
+async def test_a_person_has_so_many_connections_and_a_place_that_is_left_is_free(
+    engine: Engine, alice: Client, cookies: dict[str, str]
+) -> None:
+    assert await connected(Client(engine, cookies["alice"])) is None
+    refused = Client(engine, cookies["alice"])
+    assert (await connected(refused), refused.drain()) == (3504, [])
+    # Its own end takes nobody's place.
+    refused.session.leave()
+    assert await connected(Client(engine, cookies["alice"])) == 3504
+    assert await connected(Client(engine, cookies["bob"])) is None
+    alice.session.leave()
+    assert await connected(Client(engine, cookies["alice"])) is None
+
+
+@pytest.mark.parametrize("most, let_in", [(1, 1), (3, 3), (0, 4)])
+async def test_a_key_has_its_own_limit(engine: Engine, most: int, let_in: int) -> None:
+    secret = await elsewhere(api_key, "*", "read", max_connections=most)
+    codes = [await connected(Client(engine, token=secret, origin=False)) for _ in range(4)]
+    assert codes == [None] * let_in + [3504] * (4 - let_in)
+
+
+async def test_the_process_holds_so_many_with_those_that_have_said_nothing(engine: Engine, cookies: dict[str, str]) -> None:
+    silent = [Client(engine) for _ in range(5)]
+    assert [client.closing for client in silent] == [None] * 5
+    assert Client(engine, cookies["alice"]).closing == 3504
+
+
+# Rates
+
+
+async def test_a_command_over_the_rate_is_refused_for_a_moment(alice: Client) -> None:
+    await alice.frame(*(alice.command("presence", channel="room") for _ in range(6)))
+    assert [("error" in await alice.reply(number)) for number in range(2, 8)] == [False] * 5 + [True]
+    error = (await alice.reply(7))["error"]
+    assert (error["code"], error["temporary"]) == (111, True)
+    assert error["message"].startswith("too many requests: a connection may send 1 commands a second, try again in ")
+
+
+@pytest.mark.parametrize("method", ["publish", "rpc"])
+async def test_the_publishes_of_a_person_are_counted_together(engine: Engine, alice: Client, cookies: dict[str, str], method: str) -> None:
+    other = await Client(engine, cookies["alice"]).connect()
+    bob = await Client(engine, cookies["bob"]).connect()
+
+    async def publish(client: Client) -> Any:
+        if method == "rpc":
+            return await client.rpc("publish", stream="room", data=1)
+        return await client.ask("publish", channel="room", data=1)
+
+    answers = [await publish(client) for client in (alice, other, alice, other, alice, bob)]
+    assert [answer if answer == 111 else "stored" for answer in answers] == ["stored"] * 3 + [111] * 2 + ["stored"]
+    assert await elsewhere(head, "room") == 4
+
+
+async def test_a_key_publishes_at_its_own_rate(engine: Engine) -> None:
+    for most, stored in ((1, 5), (0, 10)):
+        secret = await elsewhere(api_key, "room", "publish", publish_rate=most)
+        device = await Client(engine, token=secret, origin=False).connect()
+        answers = [await device.ask("publish", channel="room", data=1) for _ in range(10)]
+        assert answers == [{}] * stored + [111] * (10 - stored)
+
+
+@pytest.mark.parametrize("method, request_", [("presence", {"channel": "room"}), ("publish", {"channel": "room", "data": 1})])
+async def test_who_takes_no_notice_of_it_is_closed_and_may_come_back(
+    engine: Engine, alice: Client, cookies: dict[str, str], method: str, request_: dict[str, Any]
+) -> None:
+    await alice.frame(*(alice.command(method, **request_) for _ in range(30)))
+    assert alice.closing == 3013
+    alice.session.leave()
+    assert await connected(Client(engine, cookies["alice"])) is None
+
+
+BAD = [
+    ("subscribe", {"channel": "../room"}),
+    ("publish", {"channel": "room"}),
+    # Only the transaction finds these.
+    ("rpc", {"method": "publish", "data": {"stream": "room", "data": 1, "key": "\n"}}),
+]
+
+
+@pytest.mark.parametrize("method, request_", BAD, ids=["before", "at the door", "in the journal"])
+async def test_too_many_bad_messages_end_it_for_good(alice: Client, method: str, request_: dict[str, Any]) -> None:
+    for _ in range(2):
+        assert await alice.ask(method, **request_) == 107
+    assert alice.closing is None
+    await alice.frame(alice.command(method, **request_))
+    await eventually(lambda: alice.closing == 3509)
+    # The last one is answered as well.
+    assert (await alice.reply(4))["error"]["code"] == 107
