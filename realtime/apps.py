@@ -1,12 +1,12 @@
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.db import connections
 from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 
 from . import failpoints
+from .conf import option
 
 
 class RealtimeConfig(AppConfig):
@@ -16,7 +16,7 @@ class RealtimeConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415 registers them; models are loaded only now
 
-        failpoints.arm(getattr(settings, "WIRELOG", {}).get("FAILPOINTS", ""))
+        failpoints.arm(option("FAILPOINTS"))
         autodiscover_modules("rpc")
         post_migrate.connect(use_wal, sender=self)
 

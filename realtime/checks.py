@@ -68,7 +68,7 @@ def check_processes(**kwargs: Any) -> Iterator[CheckMessage]:
 
 @register(Tags.compatibility)
 def check_failpoints(**kwargs: Any) -> Iterator[CheckMessage]:
-    if settings.WIRELOG.get("FAILPOINTS") and not (settings.DEBUG or getattr(settings, "TESTING", False)):
+    if option("FAILPOINTS") and not (settings.DEBUG or getattr(settings, "TESTING", False)):
         yield Error(
             "The settings key FAILPOINTS is set: the server would die, wait or fail where a test wants it to.",
             hint="Take FAILPOINTS out of WIRELOG in the settings; only tests need it.",

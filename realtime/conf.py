@@ -66,6 +66,8 @@ OPTIONS: dict[str, Any] = {
     "BASE_URL": "http://127.0.0.1:8000",
     # On: the server makes an operator when there is no superuser. Not for a project that has users of its own.
     "OPERATOR": False,
+    # Where tests kill, delay or fail the server: see failpoints.py.
+    "FAILPOINTS": "",
 }
 
 
