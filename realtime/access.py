@@ -2,27 +2,18 @@
 
 import functools
 import re
-import secrets
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from importlib import import_module
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
-from django.contrib.auth.models import AbstractUser
-from django.contrib.sessions.backends.base import SessionBase
-from django.db.models import Model, Q
+from django.db.models import Q
 from django.http.request import split_domain_port, validate_host
-from django.utils import timezone
-from django.utils.crypto import constant_time_compare
 
 from .conf import option
 from .errors import NotPermitted, UnknownStream, WirelogError
-from .models import ApiKey, Audience, Membership, Stream
+from .models import Audience, Membership, Stream
 
 Role = Membership.Role
 WRITING_ROLES = frozenset({Role.WRITER, Role.MODERATOR})
@@ -181,103 +172,6 @@ def _stronger(one: str | None, other: str) -> str:
 
 def anonymous_may_read_something() -> bool:
     return Stream.objects.filter(readers=Audience.ANYONE).exists()
-
-
-# Credentials
-
-
-def identity_of_user(user: AbstractUser, expires: float | None = None) -> Identity:
-    return _identity(user, frozenset(user.groups.values_list("pk", flat=True)), expires)
-
-
-def _identity(user: AbstractUser, group_ids: frozenset[int], expires: float | None) -> Identity:
-    label = user.get_full_name() or user.get_username()
-    return Identity(str(user.pk), label, user.pk, user.is_superuser, group_ids, expires=expires)
-
-
-def identity_of_session(session_key: str) -> Identity | None:
-    """The active user of a valid session, or None. Reads only: nothing is flushed or renewed here."""
-    return identities_of_sessions([session_key]).get(session_key)
-
-
-def identities_of_sessions(session_keys: Collection[str]) -> dict[str, Identity]:
-    """Who speaks, by session key, where the session is valid and the user active.
-
-    By one query for all of them where the session model has a `user` (project/users); any other engine by its own loads.
-    """
-    store = import_module(settings.SESSION_ENGINE).SessionStore
-    if hasattr(store, "get_model_class") and hasattr(store.get_model_class(), "user"):
-        rows = _user_rows(store, session_keys)
-        return {row.session_key: _identity(row, _ids(row.group_list), row.ends) for row in rows}
-    users = {session_key: _user_by_load(store, session_key) for session_key in session_keys}
-    return {session_key: identity_of_user(user) for session_key, user in users.items() if user is not None and user.is_active}
-
-
-def _user_rows(store: Any, session_keys: Collection[str]) -> Iterator[Any]:
-    """The users of these sessions, each with what the session and its groups say of them."""
-    places = ", ".join(["%s"] * len(session_keys))
-    rows: Any = get_user_model()._default_manager.raw(_of_sessions(store.get_model_class()).format(places=places), [*session_keys])
-    now, codec = time.time(), store()
-    for row in rows:
-        # As the database has it: UTC, without saying so.
-        row.ends = row.expire_date.replace(tzinfo=UTC).timestamp()
-        if row.is_active and row.ends > now and _session_is_of(codec.decode(row.session_data), row):
-            yield row
-
-
-def _ids(listed: str | None) -> frozenset[int]:
-    return frozenset(map(int, listed.split(","))) if listed else frozenset()
-
-
-@functools.cache
-def _of_sessions(session: type[Model]) -> str:
-    """Written out: it takes Django four times as long to build this and the query of the groups as SQLite to answer it."""
-    user = get_user_model()
-    table, key = user._meta.db_table, user._meta.pk.column
-    groups: Any = user._meta.get_field("groups")
-    listed = f"SELECT group_concat({groups.m2m_reverse_name()}) FROM {groups.m2m_db_table()} WHERE {groups.m2m_column_name()} = u.{key}"
-    return (
-        f"SELECT u.*, s.session_key, s.session_data, s.expire_date, ({listed}) AS group_list "
-        f"FROM {session._meta.db_table} s JOIN {table} u ON u.{key} = s.user_id "
-        "WHERE s.session_key IN ({places})"
-    )
-
-
-def _user_by_load(store: type[SessionBase], session_key: str) -> Any:
-    data = store(session_key).load()
-    user = get_user_model()._default_manager.filter(pk=data[SESSION_KEY]).first() if SESSION_KEY in data else None
-    return user if user is not None and _session_is_of(data, user) else None
-
-
-def _session_is_of(data: Mapping[str, Any], user: Any) -> bool:
-    """Whether the session was made with the user's present password, under the present or a fallback key."""
-    known = data.get(HASH_SESSION_KEY, "")
-    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    return data.get(SESSION_KEY) == str(user.pk) and any(constant_time_compare(known, current) for current in hashes)
-
-
-def identity_of_key(secret: str) -> Identity | None:
-    """The identity of an API key; None when it is wrong, expired, revoked or rotated away."""
-    parts = secret.split("_", 2)
-    if len(parts) != 3 or parts[0] != "wl":
-        return None
-    key = ApiKey.objects.filter(prefix=parts[1]).first()
-    # Both are compared, and a wrong prefix costs the same as a wrong secret.
-    stored = (key.digest, key.previous_digest) if key else (secrets.token_hex(32), "")
-    current, previous = (constant_time_compare(digest, ApiKey.hash(secret)) for digest in stored)
-    if key is None or not (current or previous):
-        return None
-    expires = key.expires if current else key.previous_ends
-    if key.revoked is not None or (expires is not None and expires <= timezone.now()):
-        return None
-    return Identity(
-        f"key:{key.prefix}",
-        key.name,
-        scopes=tuple(Scope(scope["pattern"], frozenset(scope["actions"])) for scope in key.scopes),
-        expires=expires.timestamp() if expires else None,
-        publish_rate=key.publish_rate,
-        max_connections=key.max_connections,
-    )
 
 
 # Where a connection comes from. `scope` is that of ASGI.

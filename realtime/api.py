@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from django.db import Error as DatabaseError
 
-from . import access, protocol
+from . import access, credentials, protocol
 from .access import Identity
 from .conf import limit
 from .endpoint import JSON, Endpoint, Refusal, error_body, secret_of, unauthorized
@@ -41,7 +41,7 @@ class Api(Endpoint):
     async def answer(self, body: bytes) -> tuple[int, bytes, bytes]:
         engine = await current(lenient=True)
         try:
-            identity = await engine.reads.run(access.identity_of_key, self.secret)
+            identity = await engine.reads.run(credentials.identity_of_key, self.secret)
             if identity is None:
                 raise unauthorized("this API key is wrong, expired or revoked")
             engine.presence.key_used(identity.principal)

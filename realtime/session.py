@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from django.db import DatabaseError
 
-from . import access, methods, namespaces, protocol, registry
+from . import access, credentials, methods, namespaces, protocol, registry
 from .access import ANONYMOUS, Caller, Identity
 from .conduct import Conduct
 from .conf import limit, option
@@ -144,12 +144,12 @@ class Session:
     async def _identify(self, token: str) -> Identity:
         run = self.engine.reads.run
         if token:
-            identity = await run(access.identity_of_key, token)
+            identity = await run(credentials.identity_of_key, token)
             if identity is None:
                 raise Disconnect(INVALID_TOKEN)
             return identity
         if self.caller.session_key:
-            identity = await run(access.identity_of_session, self.caller.session_key)
+            identity = await run(credentials.identity_of, credentials.of_session(self.caller.session_key))
             if identity is not None:
                 return identity
         if self.caller.origin_allowed and await run(access.anonymous_may_read_something):

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from . import access, methods, protocol, stream_rows, wire, words
+from . import access, credentials, methods, protocol, stream_rows, wire, words
 from .access import ANONYMOUS, Identity
 from .errors import UnknownStream, WirelogError
 from .forms import WriteForm, new_key
@@ -35,7 +35,7 @@ AUDIENCES = {Audience.ANYONE: "anyone", Audience.USERS: "everyone signed in", Au
 
 
 def identity_of(request: HttpRequest) -> Identity:
-    return access.identity_of_user(request.user) if request.user.is_authenticated else ANONYMOUS
+    return credentials.identity_of_user(request.user) if request.user.is_authenticated else ANONYMOUS
 
 
 # The list of streams

@@ -13,7 +13,8 @@ from django.test import Client as Browser
 
 from project.users.models import User
 from realtime import journal
-from realtime.access import Caller, Identity, Scope, identity_of_user
+from realtime.access import Caller, Identity, Scope
+from realtime.credentials import identity_of_user
 from realtime.engine import Engine, current
 from realtime.models import ApiKey, Stream
 from realtime.session import Session

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from project.users.models import Session
-from realtime import access
+from realtime import access, credentials
 from realtime.models import ApiKey, AuditEntry
 
 from . import desk
@@ -42,7 +42,7 @@ def test_a_new_key_is_shown_with_a_line_of_curl_and_works(operator: Client) -> N
     assert key.scopes == [{"pattern": "iot:*", "actions": ["read", "publish"]}, {"pattern": "lobby", "actions": ["read"]}]
     assert key.created_by is not None
     assert key.created_by.username == "otto"
-    identity = access.identity_of_key(secret[0])
+    identity = credentials.identity_of_key(secret[0])
     assert identity is not None
     assert identity.principal == f"key:{key.prefix}"
     assert f"Authorization: Bearer {secret[0]}" in page
@@ -128,7 +128,7 @@ def test_changing_a_key_keeps_its_secret_and_is_audited(operator: Client) -> Non
     response = operator.post(f"{LIST}{key.pk}/change/", FORM | {"scopes": "iot:*=read"})
 
     assert response.status_code == 302
-    identity = access.identity_of_key(secret[0])
+    identity = credentials.identity_of_key(secret[0])
     assert identity is not None
     assert identity.scopes == (access.Scope("iot:*", frozenset({"read"})),)
     entry = AuditEntry.objects.latest("pk")
@@ -156,7 +156,7 @@ def test_revoking_ends_a_key_for_good(operator: Client) -> None:
 
     assert f"Revoked: pi-4 (wl_{key.prefix})." in page
     assert "revoked already" in again
-    assert access.identity_of_key(secret[0]) is None
+    assert credentials.identity_of_key(secret[0]) is None
     assert operator.post(f"{LIST}{key.pk}/change/", FORM).status_code == 403
     assert [entry.action for entry in AuditEntry.objects.order_by("pk")] == ["apikey.create", "apikey.revoke"]
 

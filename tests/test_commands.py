@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, OperationalError
 
-from realtime import access, journal
+from realtime import access, credentials, journal
 from realtime.audit import command_principal
 from realtime.management import terminal
 from realtime.management.commands import publish
@@ -167,7 +167,7 @@ def test_a_key_is_printed_alone_so_that_a_shell_can_keep_it(run: Run) -> None:
     errors = io.StringIO()
     secret = run("apikey", "create", "pi", "--scope", "iot:*=publish,read", "--scope", "lobby=read", errors=errors).strip()
 
-    identity = access.identity_of_key(secret)
+    identity = credentials.identity_of_key(secret)
     assert identity is not None
     assert identity.scopes == (access.Scope("iot:*", frozenset({"read", "publish"})), access.Scope("lobby", frozenset({"read"})))
     assert "shown only now" in errors.getvalue()
@@ -235,7 +235,7 @@ def test_a_revoked_key_ends_at_once(run: Run, written: Callable[[ApiKey], str]) 
     told = run("apikey", "revoke", written(key), "--noinput")
 
     assert told == f"pi (wl_{key.prefix}) is revoked.\n"
-    assert access.identity_of_key(secret) is None
+    assert credentials.identity_of_key(secret) is None
     assert run("apikey", "revoke", key.prefix, "--noinput").endswith("was revoked already.\n")
     assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True)) == ["apikey.create", "apikey.revoke"]
 

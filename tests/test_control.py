@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from realtime import access, notices
+from realtime import access, credentials, notices
 from realtime.engine import Engine
 from realtime.models import Notice, Stream
 
@@ -136,7 +136,7 @@ async def test_a_subscribe_under_way_is_refused(engine: Engine, cookies: dict[st
 
 
 async def test_notices_from_before_the_start_are_not_acted_on(cookies: dict[str, str]) -> None:
-    alice = await elsewhere(access.identity_of_session, cookies["alice"])
+    alice = await elsewhere(credentials.identity_of, credentials.of_session(cookies["alice"]))
     assert alice is not None
     await elsewhere(notices.post, "disconnect", user=alice.principal)
     async with running() as engine:

@@ -14,6 +14,7 @@ BYTES = [{"errors", "conf"}, {"protocol"}, {"outbox"}]
 RECORDS = [
     {"models"},
     {"access"},
+    {"credentials"},
     {"journal", "reads", "notices"},
     {"hub"},
     {"presence", "revocation", "control"},

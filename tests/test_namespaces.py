@@ -7,7 +7,8 @@ from django.db import connections
 
 from project.users.models import User
 from realtime import namespaces
-from realtime.access import ANONYMOUS, Identity, Scope, identity_of_user
+from realtime.access import ANONYMOUS, Identity, Scope
+from realtime.credentials import identity_of_user
 from realtime.errors import BadRequest, LimitExceeded, UnknownStream, WirelogError
 from realtime.journal import Appended, Item, Outcome, append_batch, hint_of
 from realtime.models import Audience, Namespace, Record, Stream

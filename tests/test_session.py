@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError
 
 from project.users.models import Session as SessionRow
-from realtime import access
+from realtime import access, credentials
 from realtime.engine import Engine
 from realtime.errors import SLOW, STALE
 from realtime.models import Audience, Membership, Record, Stream
@@ -105,7 +105,7 @@ async def test_after_an_error_to_connect_nothing_more_is_heard(
     def fail(key: str) -> None:
         raise OperationalError
 
-    monkeypatch.setattr(access, "identity_of_session", fail)
+    monkeypatch.setattr(credentials, "identities_of_sessions", fail)
     client = Client(engine, cookies["alice"])
     assert await client.ask("connect") == 100
     assert client.closing is None
