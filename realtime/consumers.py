@@ -23,18 +23,20 @@ MAX_AGENT = 200
 
 
 class WebSocketConsumer(AsyncConsumer):
-    # Names no layer: the hub is this process' one member of the group, a connection is none.
-    channel_layer_alias = "none"
-
     scope: Any
     base_send: Any
     session: Session | None = None
     writer: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Not the loop of Channels, which makes two tasks for every message, and one that waits for a channel layer."""
+        self.scope, self.base_send = scope, send
         self.wake = asyncio.Event()
         try:
-            await super().__call__(scope, receive, send)
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            return
         finally:
             # Not in `disconnect`: that is not called when a send failed, or the task was cancelled.
             if self.writer is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -196,38 +196,49 @@ def write_rows(
     used: set[str],
     beat: bool,
 ) -> None:
-    gone = [client for client, member in connections.items() if member is None]
-    come = [_row(process_id, member) for member in connections.values() if member is not None]
-    with transaction.atomic():
-        if beat and not ServerProcess.objects.filter(pk=process_id).update(heartbeat=timezone.now()):
+    now = timezone.now()
+    since = connection.ops.adapt_datetimefield_value(now)
+    gone = [(_hex(client),) for client, member in connections.items() if member is None]
+    come = [_values(process_id, member, since) for member in connections.values() if member is not None]
+    left = [(stream_id, _hex(client)) for (stream_id, client), here in presence.items() if not here]
+    here = [(stream_id, _hex(client)) for (stream_id, client), here in presence.items() if here]
+    with transaction.atomic(), connection.cursor() as cursor:
+        if beat and not ServerProcess.objects.filter(pk=process_id).update(heartbeat=now):
             # Another process took this one for dead, after a long stop: it is back, with what it has from now on.
             ServerProcess.objects.create(pk=process_id, host=socket.gethostname(), pid=os.getpid())
-        ApiKey.objects.filter(prefix__in=used).update(last_used=timezone.now())
-        Connection.objects.filter(pk__in=gone).delete()
-        Connection.objects.bulk_create(_of_known_users(come), ignore_conflicts=True)
-        for (stream_id, client), here in presence.items():
-            if not here:
-                Presence.objects.filter(stream=stream_id, connection=uuid.UUID(client)).delete()
-        present = _still_there(presence)
-        Presence.objects.bulk_create(present, ignore_conflicts=True)
+        ApiKey.objects.filter(prefix__in=used).update(last_used=now)
+        cursor.executemany(_LEAVE, left)
+        cursor.executemany(_LEAVE_ALL, gone)
+        cursor.executemany(_DISCONNECT, gone)
+        cursor.executemany(_CONNECT, come)
+        cursor.executemany(_ENTER, here)
 
 
-def _row(process_id: uuid.UUID, member: Member) -> Connection:
-    fields: dict[str, Any] = {"user_id": member.user_id, "principal": member.principal, "label": member.label}
-    return Connection(pk=uuid.UUID(member.client), process_id=process_id, address=member.address, agent=member.agent, **fields)
+def _hex(client: str) -> str:
+    """As a UUID stands in its column."""
+    return client.replace("-", "")
 
 
-def _of_known_users(rows: list[Connection]) -> list[Connection]:
-    """Without those of users who were removed meanwhile: one of them would fail the rows of everybody."""
-    wanted = {row.user_id for row in rows if row.user_id is not None}
-    known = set(get_user_model()._default_manager.filter(pk__in=wanted).values_list("pk", flat=True))
-    return [row for row in rows if row.user_id is None or row.user_id in known]
+def _values(process_id: uuid.UUID, member: Member, since: str | None) -> tuple[Any, ...]:
+    identity = (member.user_id, member.principal, member.label)
+    return (_hex(member.client), process_id.hex, *identity, member.address, member.agent, since, member.user_id, member.user_id)
 
 
-def _still_there(presence: dict[tuple[int, str], bool]) -> list[Presence]:
-    """Rows for those who came, unless the stream or the connection was removed meanwhile."""
-    come = [(stream_id, client) for (stream_id, client), here in presence.items() if here]
-    streams = set(Stream.objects.filter(pk__in={stream_id for stream_id, _ in come}).values_list("pk", flat=True))
-    known = Connection.objects.filter(pk__in={client for _, client in come}).values_list("pk", flat=True)
-    clients = {str(pk): pk for pk in known}
-    return [Presence(stream_id=stream, connection_id=clients[client]) for stream, client in come if stream in streams and client in clients]
+# Statements of their own: in a storm of a thousand connects the queries that Django builds took a sixth of the processor.
+# A user, stream or connection that was removed meanwhile adds no row; one that did would fail the rows of everybody.
+_USER = get_user_model()._meta
+_LEAVE = f"DELETE FROM {Presence._meta.db_table} WHERE stream_id = %s AND connection_id = %s"
+_LEAVE_ALL = f"DELETE FROM {Presence._meta.db_table} WHERE connection_id = %s"
+_DISCONNECT = f"DELETE FROM {Connection._meta.db_table} WHERE id = %s"
+_CONNECT = f"""
+    INSERT INTO {Connection._meta.db_table} (id, process_id, user_id, principal, label, address, agent, since)
+    SELECT %s, %s, %s, %s, %s, %s, %s, %s
+    WHERE %s IS NULL OR EXISTS (SELECT 1 FROM {_USER.db_table} WHERE {_USER.pk.column} = %s)
+    ON CONFLICT DO NOTHING
+"""
+_ENTER = f"""
+    INSERT INTO {Presence._meta.db_table} (stream_id, connection_id)
+    SELECT {Stream._meta.db_table}.id, {Connection._meta.db_table}.id FROM {Stream._meta.db_table}, {Connection._meta.db_table}
+    WHERE {Stream._meta.db_table}.id = %s AND {Connection._meta.db_table}.id = %s
+    ON CONFLICT DO NOTHING
+"""

@@ -122,7 +122,7 @@ async def test_what_was_removed_meanwhile_does_not_keep_the_others_out(
 
 
 async def test_a_write_that_failed_is_made_up_for_by_the_next(engine: Engine, stream: Stream) -> None:
-    trouble = Trouble(OperationalError("database is locked"), 'INTO "realtime_connection"')
+    trouble = Trouble(OperationalError("database is locked"), "INTO realtime_connection")
     await trouble.befall(engine.journal)
     stays, goes = member("stays"), member("goes")
     for one in (stays, goes):
