@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db.models import Q
@@ -80,6 +80,10 @@ def may_write(identity: Identity, stream: Stream, role: str | None) -> bool:
     return identity.superuser or _in_audience(identity, stream.writers, role in WRITING_ROLES)
 
 
+def may_manage(identity: Identity, stream: Stream) -> bool:
+    return _in_scope(identity, stream, "manage") if identity.scopes is not None else identity.superuser
+
+
 def _owns(identity: Identity, stream: Stream) -> bool:
     return identity.user_id is not None and stream.name == f"#{identity.user_id}"
 
@@ -106,7 +110,7 @@ def refusal(identity: Identity, stream: Stream, role: str | None) -> WirelogErro
 def readable_by(identity: Identity) -> Q:
     """The streams that `identity` may read, as a filter for Stream."""
     if identity.scopes is not None:
-        return _matching(scope.pattern for scope in identity.scopes if "read" in scope.actions)
+        return _covered(identity.scopes, "read")
     personal = Q(name__startswith="#")
     mine = Q(name=f"#{identity.user_id}") if identity.user_id is not None else Q(pk__in=[])
     return mine | (~personal & _shared_with(identity))
@@ -122,11 +126,17 @@ def _shared_with(identity: Identity) -> Q:
     return readable
 
 
-def _matching(patterns: Iterable[str]) -> Q:
-    matching = Q(pk__in=[])
-    for pattern in patterns:
-        matching |= Q(name__regex=f"^{_pattern(pattern).pattern}$")
-    return matching
+def listed_for(identity: Identity) -> Q:
+    """The streams whose names `identity` may know: those that it may read, and a key also those that it may manage."""
+    return readable_by(identity) | _covered(identity.scopes or (), "manage")
+
+
+def _covered(scopes: Iterable[Scope], action: str) -> Q:
+    covered = Q(pk__in=[])
+    for scope in scopes:
+        if action in scope.actions:
+            covered |= Q(name__regex=f"^{_pattern(scope.pattern).pattern}$")
+    return covered
 
 
 _BY_NAME = f"SELECT * FROM {Stream._meta.db_table} WHERE name = %s"
@@ -139,6 +149,14 @@ def readable(identity: Identity, name: str) -> Stream:
     if stream is None or not may_read(identity, stream, _role(identity, stream)):
         raise UnknownStream(name)
     return stream
+
+
+def manageable(identity: Identity, name: str) -> Stream:
+    """The stream `name`. Raises UnknownStream, or NotPermitted when it may be read but not managed."""
+    stream = Stream.objects.filter(name=name).first()
+    if stream is not None and may_manage(identity, stream):
+        return stream
+    raise NotPermitted("manage", readable(identity, name).name)
 
 
 def _role(identity: Identity, stream: Stream) -> str | None:
@@ -172,6 +190,45 @@ def _stronger(one: str | None, other: str) -> str:
 
 def anonymous_may_read_something() -> bool:
     return Stream.objects.filter(readers=Audience.ANYONE).exists()
+
+
+# The methods of the HTTP API
+
+
+class Right(NamedTuple):
+    """What the scopes of a key must cover: an action on the stream that the call names, or `everywhere`, which the pattern `*` is."""
+
+    action: str
+    everywhere: bool = False
+
+
+# None: for every key, and limited to what its scopes cover anyway.
+API_RIGHTS: Mapping[str, Right | None] = {
+    "publish": Right("publish"),
+    "broadcast": Right("publish"),
+    "presence": Right("read"),
+    "presence_stats": Right("read"),
+    "history": Right("read"),
+    "unsubscribe": Right("manage"),
+    "subscribe": Right("manage", everywhere=True),
+    "disconnect": Right("manage", everywhere=True),
+    "refresh": Right("manage", everywhere=True),
+    "info": Right("manage", everywhere=True),
+    "channels": None,
+    "rpc": None,
+    "batch": None,
+}
+
+
+def check_method(identity: Identity, method: str) -> None:
+    """Raises NotPermitted when `method` concerns everything and `identity` does not. Others are judged where their stream is read."""
+    right = API_RIGHTS[method]
+    if right is not None and right.everywhere and not any(_is_everywhere(scope, right.action) for scope in identity.scopes or ()):
+        raise NotPermitted(right.action, "*")
+
+
+def _is_everywhere(scope: Scope, action: str) -> bool:
+    return scope.pattern == "*" and action in scope.actions
 
 
 # Where a connection comes from. `scope` is that of ASGI.

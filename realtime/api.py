@@ -1,22 +1,37 @@
 """`/api/<method>`: the server API that comes with the Centrifuge protocol.
 
-One table of methods, the result or the error in one envelope. What is refused before a method runs has the same form, so a program
-reads one kind of answer.
+The door and the envelope. What is refused before a method runs has the same form as the error of one, so a program reads one kind of
+answer. The methods are in `api_methods.py`, but for the batch of them.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+import asyncio
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any
 
 import msgspec
-from django.db import Error as DatabaseError
+from django.db import DatabaseError
 
-from . import access, credentials, protocol
+from . import access, credentials
 from .access import Identity
+from .api_methods import COMMANDS, Method
+from .api_requests import BatchRequest, BatchResult
 from .conf import limit
 from .endpoint import JSON, Endpoint, Refusal, error_body, secret_of, unauthorized
 from .engine import Engine, current
-from .errors import BadRequest, InternalError, UnknownMethod, WirelogError
-from .journal import Item
+from .errors import BadRequest, LimitExceeded, UnknownMethod, Unrecoverable, WirelogError
+from .journal import explain
+from .protocol import misfit
+
+# Bytes of replies after which a batch reads nothing more: a thousand pages of history must not be in memory at once.
+MAX_REPLIES = 4_194_304
+
+
+class NotJson(BadRequest):
+    """Not a request at all: status 400, however the client wants to be told of errors."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__("body", f"is not JSON: {error}")
 
 
 class Api(Endpoint):
@@ -31,10 +46,9 @@ class Api(Endpoint):
     def screen(self) -> None:
         if not access.host_allowed(self.scope):
             raise Refusal(400, BadRequest.code, "bad request: Host is not one of ALLOWED_HOSTS")
-        name = self.scope["path"].removeprefix("/api/")
-        if name not in METHODS:
-            raise Refusal(404, UnknownMethod.code, str(UnknownMethod(name)))
-        self.method = METHODS[name]
+        self.method = self.scope["path"].removeprefix("/api/")
+        if self.method not in METHODS:
+            raise Refusal(404, UnknownMethod.code, str(UnknownMethod(self.method)))
         super().screen()
         self.secret = secret_of(self.scope)
 
@@ -45,69 +59,108 @@ class Api(Endpoint):
             if identity is None:
                 raise unauthorized("this API key is wrong, expired or revoked")
             engine.presence.key_used(identity.principal)
-            result = await self.method.run(engine, identity, _decode(body, self.method.request))
-        except WirelogError as error:
-            return 200, JSON, error_body(error.code, str(error))
-        except DatabaseError:
-            return 200, JSON, error_body(InternalError.code, str(InternalError()))
-        return 200, JSON, msgspec.json.encode({"result": result})
+            result = await run(engine, identity, self.method, METHODS[self.method], body)
+        except NotJson as error:
+            raise Refusal(400, error.code, str(error)) from None
+        except (WirelogError, DatabaseError) as error:
+            refused = told(error)
+            return self._status(refused), JSON, error_body(refused.code, str(refused))
+        # The replies of a batch stand alone: that is how its clients read them.
+        return 200, JSON, result if self.method == "batch" else b'{"result":%b}' % result
+
+    def _status(self, error: WirelogError) -> int:
+        """200, but for clients that would rather read the status than the body."""
+        if access.header(self.scope, b"x-centrifugo-error-mode") != "transport":
+            return 200
+        # 416 is what these clients know; `/api/streams/` says 409.
+        return 416 if isinstance(error, Unrecoverable) else error.http_status
 
 
-def _decode(body: bytes, request: type[msgspec.Struct]) -> Any:
-    """The body as `request`. What is not JSON is refused (400); JSON of another shape is error 107, and names the field."""
+async def run(engine: Engine, identity: Identity, name: str, method: Method, body: bytes) -> bytes:
+    """The result of one call, as JSON. Raises WirelogError (NotJson for a body that is none), DatabaseError."""
+    request = decode(body, method.request)
+    access.check_method(identity, name)
+    return msgspec.json.encode(await method.run(engine, identity, request))
+
+
+def told(error: WirelogError | DatabaseError) -> WirelogError:
+    return explain(error) if isinstance(error, DatabaseError) else error
+
+
+def decode(body: bytes, request: type[msgspec.Struct]) -> Any:
     try:
         return msgspec.json.decode(body, type=request)
     except msgspec.ValidationError as error:
+        # The first wrong type ends a decode: what follows it may be anything.
         _require_json(body)
-        raise protocol.misfit(error, "body") from None
+        raise misfit(error, "body") from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _not_json(error) from None
+        raise NotJson(error) from None
 
 
 def _require_json(body: bytes) -> None:
-    """The first wrong type ends a decode: what follows it may be anything."""
     try:
         msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _not_json(error) from None
+        raise NotJson(error) from None
 
 
-def _not_json(error: Exception) -> Refusal:
-    return Refusal(400, BadRequest.code, f"bad request: the body is not JSON: {error}")
+# batch
 
 
-# Methods
+_command = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class PublishRequest(msgspec.Struct):
-    channel: str
-    data: msgspec.Raw
-    idempotency_key: str = ""
+async def batch(engine: Engine, identity: Identity, request: BatchRequest) -> BatchResult:
+    """The replies, in order. Commands run one after another; publishes that stand together are queued together, and share a transaction."""
+    replies: list[bytes] = []
+    size = 0
+    for publishing, commands in groupby(map(_parse, request.commands), lambda command: command[0] == "publish"):
+        if publishing:
+            # Each task runs up to its place in the queue of the journal before the next one starts.
+            replies += await asyncio.gather(*(_reply(engine, identity, *command) for command in commands))
+            continue
+        for name, body in commands:
+            reply = await _reply(engine, identity, name, body) if size < MAX_REPLIES else _full()
+            replies.append(reply)
+            size += len(reply)
+    return BatchResult(list(map(msgspec.Raw, replies)))
 
 
-class PublishResult(msgspec.Struct, omit_defaults=True):
-    """Nothing for an ephemeral stream, which has no offsets."""
-
-    offset: int = 0
-    epoch: str = ""
-
-
-async def publish(engine: Engine, identity: Identity, request: PublishRequest) -> PublishResult:
-    item = Item(
-        stream=request.channel,
-        data=protocol.payload(request.data),
-        identity=identity,
-        publisher=identity.principal,
-        idempotency_key=request.idempotency_key,
-    )
-    engine.rates.publish(identity)
-    appended = await engine.journal.append(item)
-    return PublishResult(appended.offset, appended.epoch) if appended.offset else PublishResult()
+def _parse(raw: msgspec.Raw) -> tuple[str, bytes]:
+    """Method and request of one command; no method where it is not just these two."""
+    try:
+        [(name, body)] = _command.decode(raw).items()
+    except (ValueError, RecursionError):
+        return "", b""
+    return name, bytes(body)
 
 
-class Method(NamedTuple):
-    request: type[msgspec.Struct]
-    run: Callable[[Engine, Identity, Any], Awaitable[msgspec.Struct]]
+async def _reply(engine: Engine, identity: Identity, name: str, body: bytes) -> bytes:
+    try:
+        if not name:
+            raise BadRequest("commands", 'must each be an object with one method, for example {"info": {}}')
+        if name not in COMMANDS:
+            raise UnknownMethod(name)
+        result = await run(engine, identity, name, COMMANDS[name], body)
+    except (WirelogError, DatabaseError) as error:
+        refused = told(error)
+        return error_body(refused.code, str(refused))
+    return b'{"%b":%b}' % (name.encode(), result)
 
 
-METHODS = {"publish": Method(PublishRequest, publish)}
+def _full() -> bytes:
+    refused = LimitExceeded("bytes of replies to one batch", MAX_REPLIES)
+    return error_body(refused.code, str(refused))
+
+
+METHODS: Mapping[str, Method] = {
+    **COMMANDS,
+    "batch": Method(
+        "Run several commands by one request. One that fails does not keep the others from it.",
+        BatchRequest,
+        BatchResult,
+        batch,
+        {"commands": [{"publish": {"channel": "lobby", "data": 1}}, {"history": {"channel": "lobby"}}]},
+    ),
+}

@@ -108,5 +108,9 @@ class Feed:
             del self.pages[next(iter(self.pages))]
 
     @property
+    def subscribers(self) -> int:
+        return len(self.live) + len(self.lagging)
+
+    @property
     def empty(self) -> bool:
         return not self.live and not self.lagging

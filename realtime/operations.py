@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from . import scopes
+from . import notices, scopes
 from .audit import audit, command_principal
 from .models import ApiKey, Stream
 from .scopes import StoredScope
@@ -106,3 +106,20 @@ def revoke(actor: Actor, key: ApiKey) -> bool:
         key.save(update_fields=["revoked"])
         note(actor, "apikey.revoke", str(key))
     return True
+
+
+# Connections
+
+
+def disconnect(actor: Actor, user: str, **subject: Any) -> None:
+    """Close the connections of `user` (a principal) in every process; `subject` is that of the notice."""
+    with transaction.atomic():
+        notices.post("disconnect", user=user, **subject)
+        note(actor, "connection.disconnect", user, **subject)
+
+
+def unsubscribe(actor: Actor, stream: Stream, user: str, **subject: Any) -> None:
+    """End the subscriptions of `user` (a principal) to `stream` in every process; `subject` is that of the notice."""
+    with transaction.atomic():
+        notices.post("unsubscribe", user=user, channel=stream.name, **subject)
+        note(actor, "connection.unsubscribe", user, stream=stream.name, **subject)

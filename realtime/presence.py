@@ -9,7 +9,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -20,11 +20,13 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from . import hints, protocol
+from . import access, hints, protocol
+from .access import Identity
 from .conf import limit, option
+from .errors import NotAvailable
 from .group_commit import Journal
 from .models import ApiKey, Connection, Presence, ServerProcess, Stream
-from .protocol import ClientInfo
+from .protocol import ClientInfo, PresenceStatsResult
 from .reads import Reads
 
 logger = logging.getLogger(__name__)
@@ -111,6 +113,13 @@ class PresenceBook:
 
     # Asking
 
+    async def seen_by(self, identity: Identity, name: str) -> dict[str, ClientInfo]:
+        """Everybody in the stream `name`, as `members`. Raises UnknownStream; NotAvailable where presence is off."""
+        stream = await self._reads.run(access.readable, identity, name)
+        if not stream.presence:
+            raise NotAvailable(f"presence is off in {stream.name!r}")
+        return await self.members(stream.pk)
+
     async def members(self, stream_id: int) -> dict[str, ClientInfo]:
         """Everybody in the stream, by client id: of this process from memory, of others from their rows."""
         members = {client: member.info for client, member in self._here.get(stream_id, {}).items()}
@@ -159,6 +168,11 @@ class PresenceBook:
 def fresh() -> Q:
     """Processes whose heartbeat counts."""
     return Q(heartbeat__gte=timezone.now() - timedelta(seconds=limit("FRESH_SECONDS")))
+
+
+def presence_stats(members: Mapping[str, ClientInfo]) -> PresenceStatsResult:
+    """How many connections, and of how many. All who are anonymous count as one."""
+    return PresenceStatsResult(len(members), len({info.user for info in members.values()}))
 
 
 def members_elsewhere(stream_id: int, process_id: uuid.UUID) -> dict[str, ClientInfo]:

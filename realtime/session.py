@@ -47,7 +47,7 @@ from .history import history
 from .journal import Item, Outcome
 from .models import Stream
 from .outbox import Outbox
-from .presence import Member
+from .presence import Member, presence_stats
 from .protocol import EMPTY, ChannelRequest, ConnectRequest, HistoryRequest, PublishRequest, Result, RpcRequest, SubscribeRequest
 from .pump import Pump
 from .resume import result_of, start_of
@@ -299,17 +299,10 @@ class Session:
     # presence, history, the rest
 
     async def _presence(self, number: int, request: ChannelRequest) -> Result:
-        return protocol.PresenceResult(await self._members(request))
+        return protocol.PresenceResult(await self.engine.presence.seen_by(self._who, request.channel))
 
     async def _presence_stats(self, number: int, request: ChannelRequest) -> Result:
-        members = await self._members(request)
-        return protocol.PresenceStatsResult(len(members), len({info.user for info in members.values()}))
-
-    async def _members(self, request: ChannelRequest) -> dict[str, protocol.ClientInfo]:
-        stream = await self.engine.reads.run(access.readable, self._who, request.channel)
-        if not stream.presence:
-            raise NotAvailable(f"presence is off in {stream.name!r}")
-        return await self.engine.presence.members(stream.pk)
+        return presence_stats(await self.engine.presence.seen_by(self._who, request.channel))
 
     async def _history(self, number: int, request: HistoryRequest) -> Result:
         return await self.engine.reads.run(history, self._who, request)

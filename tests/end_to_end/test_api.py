@@ -90,7 +90,7 @@ def test_a_repeated_key_gets_the_first_record(shared_server: RunningServer) -> N
         ({"channel": "lobby", "data": "\0"}, 107, "data contains a NUL character"),
         ({"channel": "lobby", "data": json.loads("[" * 70 + "]" * 70)}, 107, "data is nested deeper than 64"),
         ({"channel": "lobby", "data": "x" * 140_000}, 413, "payload too large"),
-        ({"channel": "lobby", "data": 1, "idempotency_key": "k" * 201}, 107, "idempotency_key must be at most 200"),
+        ({"channel": "lobby", "data": 1, "idempotency_key": "k" * 201}, 107, "idempotency_key must be `str` of length <= 200"),
     ],
 )
 def test_what_cannot_be_stored_is_an_error_that_says_why(shared_server: RunningServer, body: Any, code: int, message: str) -> None:
