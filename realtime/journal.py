@@ -15,7 +15,7 @@ from urllib.parse import quote
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import access, hints, namespaces
+from . import access, disk, hints, namespaces
 from .access import Identity
 from .conf import limit
 from .errors import (
@@ -101,6 +101,7 @@ class _Batch:
     roles: Any = field(default_factory=dict)
     known: dict[RecordKey, tuple[int, bytes]] = field(default_factory=dict)
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+    room: bool = True
     now: int = 0
 
     def append(self) -> list[Outcome]:
@@ -108,6 +109,7 @@ class _Batch:
         self.streams = self._load_streams()
         self.roles = self._load_roles()
         self.known = self._load_known()
+        self.room = disk.has_room(self.connection.alias)
         self.now = time.time_ns() // 1_000_000
         outcomes = [self._append(item) for item in self.items]
         self._write()
@@ -183,6 +185,8 @@ class _Batch:
     def _add(self, item: Item, stream: Stream) -> Appended:
         if item.expect_offset is not None and item.expect_offset != stream.head:
             raise Conflict(stream.name, item.expect_offset, stream.head)
+        if not self.room:
+            raise StorageFull
         stream.head += 1
         publication = self._publication(item, stream.head)
         stream.size += bytes_of(publication.data) + len(item.blob or b"")

@@ -1,5 +1,6 @@
 """The listening socket, made here and handed to either server, and the limit of open files."""
 
+import contextlib
 import errno
 import resource
 import socket
@@ -32,14 +33,22 @@ class CannotListen(Exception):
 
 
 class TooFewFiles(Exception):
-    """The process may open too few files to serve."""
+    """The process may open too few files to hold `connections` (0: as many as there is room for)."""
 
-    def __init__(self, allowed: int) -> None:
+    def __init__(self, allowed: int, connections: int) -> None:
         self.allowed = allowed
-        super().__init__(allowed)
+        self.connections = connections
+        super().__init__(allowed, connections)
 
     def __str__(self) -> str:
-        return f"This process may open only {self.allowed} files, and needs {LEAST_FILES} or more: raise the limit (ulimit -n)."
+        if self.connections:
+            needs = f"{LEAST_FILES + self.connections} for {self.connections} connections"
+            return f"{self._may}, and needs {needs}: raise the limit (ulimit -n), or lower WIRELOG_CONNECTIONS."
+        return f"{self._may}, and needs {LEAST_FILES} or more: raise the limit (ulimit -n)."
+
+    @property
+    def _may(self) -> str:
+        return f"This process may open only {self.allowed} files"
 
 
 def address(host: str, port: int) -> str:
@@ -89,14 +98,19 @@ def _socket(family: int) -> socket.socket:
     return sock
 
 
-def raise_open_files() -> int:
-    """Raise the soft limit of open files to the hard one; returns what is allowed now. Raises TooFewFiles."""
+def raise_open_files(connections: int = 0) -> int:
+    """Raise the soft limit of open files to the hard one; returns what is allowed now.
+
+    Raises TooFewFiles when that does not do for `connections`: they would be refused by the kernel, without a word.
+    """
+    needed = LEAST_FILES + connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError):
-        # macOS calls its hard limit infinite and refuses it: the soft one stays.
-        hard = soft
-    if hard != resource.RLIM_INFINITY and hard < LEAST_FILES:
-        raise TooFewFiles(hard)
-    return hard
+    # macOS calls its hard limit infinite and refuses it: then as many as are needed.
+    for wanted in (hard, max(needed, soft)):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+            break
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        raise TooFewFiles(soft, connections)
+    return soft

@@ -6,7 +6,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from . import access
+from . import access, disk
 from .access import Identity
 from .errors import LimitExceeded, UnknownStream
 from .models import STREAM_NAME, Audience, Kind, Namespace, Stream, Template
@@ -29,13 +29,14 @@ def namespace_of(name: str) -> str:
 def create(name: str, identity: Identity | None, using: str) -> Stream:
     """Create the stream `name` on its first use by `identity` (None: trusted). Runs in the caller's transaction.
 
-    Raises UnknownStream when no template allows it, or it does not let `identity` write; LimitExceeded for a full namespace.
+    Raises UnknownStream when no template allows it, or it does not let `identity` write; LimitExceeded for a full namespace; StorageFull.
     """
     stream = _personal(name, using) if name.startswith("#") else _by_template(name, using)
     if stream is None or (identity is not None and not access.may_write(identity, stream, None)):
         raise UnknownStream(name)
     if not name.startswith("#") and siblings(name, using).count() >= MAX_STREAMS:
         raise LimitExceeded(f"streams in the namespace {namespace_of(name)!r}", MAX_STREAMS)
+    disk.require_room(using)
     stream.save(using=using)
     return stream
 

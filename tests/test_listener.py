@@ -90,18 +90,50 @@ def test_the_limit_of_open_files_is_raised_to_what_the_machine_allows(monkeypatc
     assert calls == [(4_096, 4_096)]
 
 
+class Limit:
+    """The limit of open files, of which no more than `most` may be asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, most: int) -> None:
+        self.limits = (soft, hard)
+        self.most = most
+        monkeypatch.setattr(resource, "getrlimit", lambda _: self.limits)
+        monkeypatch.setattr(resource, "setrlimit", self.set)
+
+    def set(self, _: int, limits: tuple[int, int]) -> None:
+        if limits[0] == resource.RLIM_INFINITY or limits[0] > self.most:
+            raise ValueError
+        self.limits = limits
+
+
+def test_where_the_hard_limit_is_refused_as_many_as_are_needed_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Limit(monkeypatch, 256, resource.RLIM_INFINITY, most=10_240)
+    assert listener.raise_open_files(10_000) == 10_128
+    assert found.limits == (10_128, resource.RLIM_INFINITY)
+    # Never fewer than there were.
+    assert listener.raise_open_files(10) == 10_128
+
+
 def test_a_limit_that_the_machine_does_not_let_raise_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise ValueError
-
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
-    monkeypatch.setattr(resource, "setrlimit", refuse)
-    assert listener.raise_open_files() == 256
+    Limit(monkeypatch, 256, resource.RLIM_INFINITY, most=0)
+    assert listener.raise_open_files(128) == 256
 
 
-def test_too_few_files_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
-    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+@pytest.mark.parametrize(
+    "allowed, connections, sentence",
+    [
+        (64, 0, "This process may open only 64 files, and needs 128 or more: raise the limit (ulimit -n)."),
+        (
+            4_096,
+            10_000,
+            (
+                "This process may open only 4096 files, and needs 10128 for 10000 connections: raise the limit (ulimit -n), "
+                "or lower WIRELOG_CONNECTIONS."
+            ),
+        ),
+    ],
+)
+def test_too_few_files_are_one_sentence(monkeypatch: pytest.MonkeyPatch, allowed: int, connections: int, sentence: str) -> None:
+    Limit(monkeypatch, allowed, allowed, allowed)
     with pytest.raises(TooFewFiles) as caught:
-        listener.raise_open_files()
-    assert str(caught.value) == "This process may open only 64 files, and needs 128 or more: raise the limit (ulimit -n)."
+        listener.raise_open_files(connections)
+    assert str(caught.value) == sentence

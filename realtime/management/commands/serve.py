@@ -18,7 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from realtime import feeds, first_run, listener
-from realtime.conf import limit, option
+from realtime.conf import limit, option, rate
 from realtime.engine import Engine, current
 from realtime.lifetime import Lifetime
 from realtime.lock import AlreadyServing
@@ -74,7 +74,7 @@ class Command(BaseCommand):
         if option("OPERATOR"):
             first_run.ensure_operator()
         connection.close()
-        listener.raise_open_files()
+        listener.raise_open_files(rate("CONNECTIONS"))
 
 
 def _port(text: str) -> int:

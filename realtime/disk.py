@@ -1,0 +1,21 @@
+"""Free space for the database. SQLite and the host suffer before a disk is quite full: while too little is free nothing more is stored."""
+
+import os
+
+from django.db import connections
+
+from .conf import limit
+from .errors import StorageFull
+
+
+def has_room(using: str) -> bool:
+    """Whether FREE_DISK_BYTES are free. 3 µs, beside a commit: so it is never remembered, and freed space counts at once."""
+    folder = os.path.dirname(os.path.abspath(connections[using].settings_dict["NAME"]))
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize >= limit("FREE_DISK_BYTES")
+
+
+def require_room(using: str) -> None:
+    """Raises StorageFull."""
+    if not has_room(using):
+        raise StorageFull
