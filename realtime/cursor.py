@@ -46,7 +46,6 @@ class Subscription:
     # Offset of the newest record queued for the client. While live that is the feed's `last`, and not kept here.
     position: int
     live: bool
-    join_leave: bool = False
     # Set when it ends; checked after every await.
     ended: bool = False
 
@@ -66,6 +65,7 @@ class Subscription:
         self.ended = True
         self.feed.live.discard(self)
         self.feed.lagging.discard(self)
+        self.feed.watching.discard(self)
 
 
 @dataclass(eq=False, slots=True)
@@ -94,6 +94,8 @@ class Feed:
     pages: dict[int, Batch] = field(default_factory=dict)
     live: set[Subscription] = field(default_factory=set)
     lagging: set[Subscription] = field(default_factory=set)
+    # Those who asked to be told who comes and goes.
+    watching: set[Subscription] = field(default_factory=set)
     # Records from hints that came too early, by offset.
     early: dict[int, Publication] = field(default_factory=dict)
     filling: "asyncio.Task[None] | None" = None

@@ -102,6 +102,8 @@ class Sender:
     def __init__(self) -> None:
         # While the layer hangs only the newest hints are worth keeping.
         self._waiting: deque[bytes] = deque(maxlen=100)
+        # Who comes and goes while one is under way is told in one hint.
+        self._events: deque[Event] = deque(maxlen=10_000)
         self._wake = asyncio.Event()
         self._failing = False
 
@@ -109,13 +111,21 @@ class Sender:
         self._waiting.append(blob)
         self._wake.set()
 
+    def tell(self, event: Event) -> None:
+        self._events.append(event)
+        self._wake.set()
+
     async def run(self) -> None:
         joined = layer()
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                await self._send(joined, self._waiting.popleft())
+            while self._waiting or self._events:
+                await self._send(joined, self._waiting.popleft() if self._waiting else self._take_events())
+
+    def _take_events(self) -> bytes:
+        events, self._events = self._events, deque(maxlen=self._events.maxlen)
+        return encode(Hint(events=list(events)))
 
     async def _send(self, joined: Any, blob: bytes) -> None:
         try:

@@ -103,8 +103,10 @@ class Hub:
             self.feeds[feed.stream_id] = feed
             self._rings_size += feed.ring.size
         feed = self.feeds[feed.stream_id]
-        subscription = Subscription(feed, subscriber, feed.last, True, join_leave)
+        subscription = Subscription(feed, subscriber, feed.last, True)
         feed.live.add(subscription)
+        if join_leave:
+            feed.watching.add(subscription)
         if position is not None and position != feed.last:
             subscription.fall_behind()
             subscription.position = position
@@ -150,18 +152,9 @@ class Hub:
         if feed is None:
             return
         if event.kind == "pub":
-            self._pass_on(feed, Batch([protocol.push(feed.channel, "pub", event.body)]))
-            return
-        push = protocol.presence_push(feed.channel, event.kind, event.body)
-        for subscription in [*feed.live, *feed.lagging]:
-            if subscription.join_leave:
-                subscription.subscriber.outbox.control(push)
-
-    def _pass_on(self, feed: Feed, batch: Batch) -> None:
-        """A record of an ephemeral stream: who has no room for it goes without."""
-        for subscription in feed.live:
-            if subscription.subscriber.outbox.offer(batch):
-                self.delivered += 1
+            self.delivered += _pass_on(feed.live, protocol.push(feed.channel, "pub", event.body))
+        else:
+            _pass_on(feed.watching, protocol.presence_push(feed.channel, event.kind, event.body))
 
     def take_heads(self, heads: dict[int, int]) -> None:
         """The tick has seen records up to these offsets."""
@@ -339,6 +332,12 @@ class Hub:
             self._loop.call_later(wait, subscription.subscriber.ended, subscription, unsubscribe)
         else:
             subscription.subscriber.ended(subscription, unsubscribe)
+
+
+def _pass_on(subscriptions: Collection[Subscription], push: str) -> int:
+    """Queue what is stored nowhere: who has no room for it goes without. Returns how many had."""
+    batch = Batch([push])
+    return sum(subscription.subscriber.outbox.offer(batch) for subscription in subscriptions)
 
 
 def encode(feed: Feed, records: Page) -> list[str]:

@@ -109,7 +109,7 @@ class PresenceBook:
 
     def _announce(self, stream_id: int, kind: str, member: Member) -> None:
         info = msgspec.json.encode(member.info).decode()
-        self._sender.announce(hints.encode(hints.Hint(events=[hints.Event(stream_id, kind, info)])))
+        self._sender.tell(hints.Event(stream_id, kind, info))
 
     # Asking
 

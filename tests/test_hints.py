@@ -127,6 +127,18 @@ async def test_an_outage_is_said_once_and_the_next_one_again(sender: Sender, lay
     assert ["OSError('gone')" in record.getMessage() for record in warnings] == [True, True]
 
 
+async def test_who_comes_and_goes_while_a_hint_is_under_way_is_told_in_one(sender: Sender, layer: Layer) -> None:
+    layer.open.clear()
+    sender.announce(b"held")
+    await eventually(lambda: not sender._waiting)
+    events = [Event(1, kind, f'{{"n":{number}}}') for number, kind in enumerate(("join", "leave", "join"))]
+    for event in events:
+        sender.tell(event)
+    layer.open.set()
+    await eventually(lambda: len(layer.taken) == 2)
+    assert hints.decode(layer.taken[1]).events == events
+
+
 def test_a_process_that_serves_nothing_tells_nobody_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hints, "get_channel_layer", lambda: pytest.fail("asked for a layer"))
     hints.send_now(Hint([run_of(1)]))

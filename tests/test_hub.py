@@ -455,6 +455,25 @@ def test_a_record_of_an_ephemeral_stream_goes_to_whoever_has_room() -> None:
     scenario(body)
 
 
+def test_who_comes_and_goes_is_told_to_those_who_asked_and_have_room() -> None:
+    async def body(world: World) -> None:
+        watching, other, full = world.client(), world.client(), world.client()
+        for client in (watching, other, full):
+            await client.subscribe()
+            client.reader.cancel()
+        feed = world.hub.feeds[STREAM_ID]
+        feed.watching |= {client.subscription for client in (watching, full) if client.subscription}
+        full.outbox.offer(Batch(["x" * SMALL.outbox_bytes]))
+        waiting = full.outbox.waiting
+        world.hub.take_hint(hints.encode(hints.Hint(events=[hints.Event(STREAM_ID, "join", '{"user":"7"}')])))
+        assert watching.outbox.take(0) == '{"push":{"channel":"s","join":{"info":{"user":"7"}}}}'
+        assert (other.outbox.waiting, full.outbox.waiting) == (0, waiting)
+        watching.drop()
+        assert len(feed.watching) == 1
+
+    scenario(body)
+
+
 def test_a_removed_stream_ends_its_subscriptions_for_good() -> None:
     async def body(world: World) -> None:
         client = world.client()

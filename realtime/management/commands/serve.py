@@ -117,6 +117,7 @@ class Run:
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         sys.stdout.write(f"Wirelog serves {self.url} with {self.options['server']}\n")
         sys.stdout.flush()
         if self.options["sign_in_link"]:
