@@ -10,7 +10,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.http import AsyncHttpConsumer
 
 from . import access
-from .errors import BadRequest
+from .errors import BadRequest, PayloadTooLarge, Unauthorized
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -76,7 +76,7 @@ class Endpoint(AsyncHttpConsumer):
 
     def limit_size(self, size: int) -> None:
         if size > self.largest:
-            raise Refusal(413, 413, f"payload too large: the body of a request may have at most {self.largest} bytes")
+            raise Refusal(413, PayloadTooLarge.code, f"payload too large: the body of a request may have at most {self.largest} bytes")
 
     async def answer(self, body: bytes) -> tuple[int, bytes, bytes]:
         """Status, content type and content for a complete request."""
@@ -91,14 +91,14 @@ class Endpoint(AsyncHttpConsumer):
 def secret_of(scope: Any) -> str:
     """The API key of a request, from `X-API-Key` or `Authorization: Bearer`; never from the URL, which ends up in logs."""
     scheme, _, bearer = access.header(scope, b"authorization").partition(" ")
-    secret = access.header(scope, b"x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
+    secret = access.header(scope, b"x-api-key") or (bearer.strip() if scheme.lower() in ("bearer", "apikey") else "")
     if not secret:
         raise unauthorized("send an API key as X-API-Key, or as Authorization: Bearer")
     return secret
 
 
 def unauthorized(reason: str) -> Refusal:
-    return Refusal(401, 101, f"unauthorized: {reason}", (b"www-authenticate", b"Bearer"))
+    return Refusal(401, Unauthorized.code, str(Unauthorized(reason)), (b"www-authenticate", b"Bearer"))
 
 
 def error_body(code: int, message: str) -> bytes:

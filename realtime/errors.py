@@ -8,6 +8,7 @@ Three families, each with the policy of its range (protocol: error codes, discon
 
     WirelogError
     ├── InternalError       100  temporary: the outcome is unknown, retry with the same key
+    ├── Unauthorized        101
     ├── UnknownStream       102  missing, or not readable: the two look the same
     ├── NotPermitted        103  readable, but not for this
     ├── UnknownMethod       104
@@ -76,6 +77,8 @@ class WirelogError(Exception):
 
 
 class InternalError(WirelogError):
+    """The outcome is unknown: retry with the same idempotency key."""
+
     code = 100
     http_status = 500
     temporary = True
@@ -84,7 +87,23 @@ class InternalError(WirelogError):
         return "internal server error: the outcome is unknown, retry with the same idempotency key"
 
 
+class Unauthorized(WirelogError):
+    """No credential, or one that is wrong, expired or revoked."""
+
+    code = 101
+    http_status = 401
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return f"unauthorized: {self.reason}"
+
+
 class UnknownStream(WirelogError):
+    """The stream is missing, or may not be read: the two look the same."""
+
     code = 102
     http_status = 404
 
@@ -97,6 +116,8 @@ class UnknownStream(WirelogError):
 
 
 class NotPermitted(WirelogError):
+    """It may be read, but not for this."""
+
     code = 103
     http_status = 403
 
@@ -110,6 +131,8 @@ class NotPermitted(WirelogError):
 
 
 class UnknownMethod(WirelogError):
+    """There is no such method."""
+
     code = 104
     http_status = 404
 
@@ -122,6 +145,8 @@ class UnknownMethod(WirelogError):
 
 
 class AlreadySubscribed(WirelogError):
+    """The connection is subscribed to this stream."""
+
     code = 105
 
     def __init__(self, stream: str) -> None:
@@ -133,6 +158,8 @@ class AlreadySubscribed(WirelogError):
 
 
 class LimitExceeded(WirelogError):
+    """More than the server keeps or does at once."""
+
     code = 106
     http_status = 429
 
@@ -146,6 +173,8 @@ class LimitExceeded(WirelogError):
 
 
 class BadRequest(WirelogError):
+    """A field makes no sense; the message names it."""
+
     code = 107
 
     def __init__(self, field: str, problem: str) -> None:
@@ -158,6 +187,8 @@ class BadRequest(WirelogError):
 
 
 class NotAvailable(WirelogError):
+    """A feature that is off, or that Wirelog does not have."""
+
     code = 108
 
     def __init__(self, what: str) -> None:
@@ -169,6 +200,8 @@ class NotAvailable(WirelogError):
 
 
 class TooManyRequests(WirelogError):
+    """Too fast: try again in a moment."""
+
     code = 111
     http_status = 429
     temporary = True
@@ -184,6 +217,8 @@ class TooManyRequests(WirelogError):
 
 
 class Unrecoverable(WirelogError):
+    """The position is of another epoch: read from the start."""
+
     code = 112
     http_status = 409
 
@@ -196,6 +231,8 @@ class Unrecoverable(WirelogError):
 
 
 class Conflict(WirelogError):
+    """The head of the stream is not the expected one."""
+
     code = 113
     http_status = 409
 
@@ -210,6 +247,8 @@ class Conflict(WirelogError):
 
 
 class PayloadTooLarge(WirelogError):
+    """The payload, or the whole body, is larger than what is taken."""
+
     code = 413
     http_status = 413
 
@@ -224,6 +263,8 @@ class PayloadTooLarge(WirelogError):
 
 
 class StreamArchived(WirelogError):
+    """The stream can be read, not written."""
+
     code = 423
     http_status = 423
 
@@ -236,6 +277,8 @@ class StreamArchived(WirelogError):
 
 
 class StorageFull(WirelogError):
+    """The disk of the server is full: nothing was stored."""
+
     code = 507
     http_status = 507
 

@@ -43,6 +43,7 @@ async def publish(identity: Identity, params: PublishParams) -> msgspec.Raw:
     item = _item(params)
     item.identity, item.publisher = identity, identity.principal
     running = await engine.current()
+    running.rates.publish(identity)
     return msgspec.Raw(published(await running.journal.append(item)).encode())
 
 

@@ -233,6 +233,7 @@ async def test_a_key_publishes_as_fast_as_it_may(engine: Engine) -> None:
     assert (await refused(engine, "broadcast", who=slow, channels=["room", "news"], data=1))[0] == 111
     replies = (await call(engine, "batch", who=slow, commands=[{"publish": {"channel": "room", "data": 1}}] * 2))["replies"]
     assert [reply.get("error", {}).get("code") for reply in replies] == [None, 111]
+    assert (await refused(engine, "rpc", who=slow, method="publish", params={"stream": "room", "data": 1}))[0] == 111
 
 
 # batch

@@ -19,6 +19,7 @@ from realtime.errors import (
     StorageFull,
     StreamArchived,
     TooManyRequests,
+    Unauthorized,
     UnknownMethod,
     UnknownStream,
     Unrecoverable,
@@ -28,6 +29,7 @@ from realtime.errors import (
 
 SENTENCES = [
     (InternalError(), 100, 500, "internal server error: the outcome is unknown, retry with the same idempotency key"),
+    (Unauthorized("send an API key"), 101, 401, "unauthorized: send an API key"),
     (UnknownStream("a"), 102, 404, "unknown stream 'a': it does not exist, or you may not read it"),
     (NotPermitted("publish to", "a"), 103, 403, "permission denied: you may not publish to 'a'"),
     (UnknownMethod("fly"), 104, 404, "unknown method 'fly'"),
@@ -53,6 +55,10 @@ def test_every_error_has_its_code_and_says_what_happened(error: WirelogError, co
 
 def test_the_table_above_leaves_no_error_out() -> None:
     assert {type(error) for error, *_ in SENTENCES} == set(WirelogError.__subclasses__())
+
+
+def test_every_error_tells_the_documentation_what_it_means() -> None:
+    assert [error.code for error, *_ in SENTENCES if not inspect.cleandoc(type(error).__doc__ or "").endswith(".")] == []
 
 
 def test_only_what_may_work_next_time_is_temporary() -> None:
