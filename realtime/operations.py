@@ -67,12 +67,14 @@ def _set_archived(actor: Actor, stream: Stream, archived: datetime | None) -> bo
     return True
 
 
-def create_key(actor: Actor, name: str, granted: list[StoredScope], expires: datetime | None) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is kept nowhere."""
+def create_key(actor: Actor, name: str, granted: list[StoredScope], expires: datetime | None, **limits: int) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is kept nowhere. `limits` are publish_rate and max_connections; 0 is none."""
     if not name.strip() or len(name) > 100:
         raise ValidationError("The name of a key has 1 to 100 characters.")
+    fields: dict[str, Any] = {"name": name, "scopes": granted, "expires": expires, **limits}
+    ApiKey(**fields).clean_fields(exclude=("prefix", "digest"))
     with transaction.atomic():
-        key, secret = ApiKey.generate(name=name, scopes=granted, expires=expires)
+        key, secret = ApiKey.generate(**fields)
         note(actor, "apikey.create", str(key), scopes=[scopes.text(scope) for scope in granted])
     return key, secret
 

@@ -1,15 +1,32 @@
+import io
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 ROOT = Path(__file__).resolve().parent.parent
 # Where a tool may be that is not on PATH: the node of PyPI, when the set-up had to bring it, and Debian's folder of daemons.
 ELSEWHERE = (ROOT / ".venv" / "bin", Path("/usr/sbin"))
 REQUIRE_ALL = "WIRELOG_REQUIRE_ALL"
 PACKAGES = {"redis-server": "redis-server", "chromium": "chromium", "nginx": "nginx", "node": "nodejs (20.19 or newer)"}
+
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Runs a command and returns what it printed as its result."""
+
+    def run(*arguments: str, errors: io.StringIO | None = None) -> str:
+        out = io.StringIO()
+        call_command(*arguments, stdout=out, stderr=errors or io.StringIO())
+        return out.getvalue()
+
+    return run
 
 
 def require(name: str) -> str:

@@ -9,7 +9,7 @@ from django.core.serializers import serialize
 from django.test import Client
 from django.utils import timezone
 
-from project.users.models import Session
+from project.users.models import Session, User
 from realtime import access, credentials
 from realtime.models import ApiKey, AuditEntry
 
@@ -19,7 +19,14 @@ pytestmark = pytest.mark.django_db
 
 LIST = "/admin/realtime/apikey/"
 SECRET = re.compile(r"wl_[0-9a-f]+_[A-Za-z0-9_-]{40,}")
-FORM = {"name": "pi-4", "scopes": "iot:*=read,publish\r\nlobby=read", "expires_0": "", "expires_1": ""}
+FORM = {
+    "name": "pi-4",
+    "scopes": "iot:*=read,publish\r\nlobby=read",
+    "expires_0": "",
+    "expires_1": "",
+    "publish_rate": "0",
+    "max_connections": "0",
+}
 
 
 @pytest.fixture
@@ -170,6 +177,62 @@ def test_the_list_tells_usable_from_expired_and_revoked(operator: Client) -> Non
         page = operator.get(LIST, {"state": state}).content.decode()
         assert f">{name}</a>" in page
         assert page.count('class="action-select"') == 1
+
+
+def test_a_key_has_limits(operator: Client) -> None:
+    make(operator, publish_rate="5", max_connections="2")
+    assert list(ApiKey.objects.values_list("publish_rate", "max_connections")) == [(5, 2)]
+    assert "greater than or equal to 0" in make(operator, publish_rate="-1")
+    assert ApiKey.objects.count() == 1
+
+
+def test_rotating_shows_another_secret_of_the_same_key_once(operator: Client) -> None:
+    old = SECRET.search(make(operator))
+    key = ApiKey.objects.get()
+    assert f"{LIST}{key.pk}/rotate/" in operator.get(f"{LIST}{key.pk}/change/").content.decode()
+
+    page = operator.post(f"{LIST}{key.pk}/rotate/", {"overlap": "2"}, follow=True).content.decode()
+
+    new = SECRET.search(page)
+    assert old is not None
+    assert new is not None
+    assert new[0] != old[0]
+    assert "The one before it works until" in page
+    assert [credentials.identity_of_key(secret[0]) is not None for secret in (old, new)] == [True, True]
+    assert not SECRET.search(operator.get(f"{LIST}{key.pk}/created/").content.decode())
+    entry = AuditEntry.objects.latest("pk")
+    assert (entry.actor, entry.action, entry.detail) == (
+        str(User.objects.get(username="otto").pk),
+        "apikey.rotate",
+        {"overlap_seconds": 7_200},
+    )
+
+
+@pytest.mark.parametrize("overlap", ["", "-1", "9999", "x", "1.5"])
+def test_an_overlap_that_makes_no_sense_rotates_nothing(operator: Client, overlap: str) -> None:
+    make(operator)
+    key = ApiKey.objects.get()
+    response = operator.post(f"{LIST}{key.pk}/rotate/", {"overlap": overlap})
+    assert "errorlist" in response.content.decode()
+    assert ApiKey.objects.get().digest == key.digest
+
+
+def test_an_expired_key_is_not_rotated_and_a_revoked_one_cannot_be_changed(operator: Client) -> None:
+    key, _ = ApiKey.generate(name="old", scopes=[{"pattern": "*", "actions": ["read"]}], expires=timezone.now() - timedelta(days=1))
+    page = operator.post(f"{LIST}{key.pk}/rotate/", {"overlap": "0"}).content.decode()
+    assert "is expired: make a new key instead." in page
+    ApiKey.objects.update(revoked=timezone.now())
+    assert operator.post(f"{LIST}{key.pk}/rotate/", {"overlap": "0"}).status_code == 403
+    assert ApiKey.objects.get().digest == key.digest
+
+
+def test_who_may_only_look_cannot_rotate(client: Client) -> None:
+    key, secret = ApiKey.generate(name="pi", scopes=[{"pattern": "*", "actions": ["read"]}])
+    client.force_login(desk.viewer())
+    assert "/rotate/" not in client.get(f"{LIST}{key.pk}/change/").content.decode()
+    assert client.get(f"{LIST}{key.pk}/rotate/").status_code == 403
+    assert client.post(f"{LIST}{key.pk}/rotate/", {"overlap": "0"}).status_code == 403
+    assert credentials.identity_of_key(secret) is not None
 
 
 def test_a_viewer_sees_keys_and_cannot_open_the_page_of_a_new_one(client: Client) -> None:

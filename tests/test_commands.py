@@ -1,4 +1,4 @@
-"""`manage.py streams`, `apikey` and `publish`."""
+"""`manage.py streams` and `publish`, and what all commands have in common."""
 
 import io
 import json
@@ -7,32 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import DatabaseError, OperationalError
 
-from realtime import access, credentials, journal
+from realtime import journal
 from realtime.audit import command_principal
 from realtime.management import terminal
 from realtime.management.commands import publish
-from realtime.models import ApiKey, AuditEntry, Namespace, Record, Stream
+from realtime.models import AuditEntry, Namespace, Record, Stream
 
 from . import desk
+from .conftest import Run
 
 pytestmark = pytest.mark.django_db
-
-Run = Callable[..., str]
-
-
-@pytest.fixture
-def run() -> Run:
-    """Runs a command and returns what it printed as its result."""
-
-    def run(*arguments: str, errors: io.StringIO | None = None) -> str:
-        out = io.StringIO()
-        call_command(*arguments, stdout=out, stderr=errors or io.StringIO())
-        return out.getvalue()
-
-    return run
 
 
 @pytest.fixture
@@ -158,115 +145,6 @@ def test_a_missing_stream_is_named_with_the_cure(run: Run, command: list[str]) -
     assert (
         str(error.value) == "There is no stream 'nope'. See what there is: manage.py streams list. Make it: manage.py streams create nope"
     )
-
-
-# apikey
-
-
-def test_a_key_is_printed_alone_so_that_a_shell_can_keep_it(run: Run) -> None:
-    errors = io.StringIO()
-    secret = run("apikey", "create", "pi", "--scope", "iot:*=publish,read", "--scope", "lobby=read", errors=errors).strip()
-
-    identity = credentials.identity_of_key(secret)
-    assert identity is not None
-    assert identity.scopes == (access.Scope("iot:*", frozenset({"read", "publish"})), access.Scope("lobby", frozenset({"read"})))
-    assert "shown only now" in errors.getvalue()
-    assert secret not in errors.getvalue()
-
-
-def test_a_key_as_json_has_key_prefix_and_scopes(run: Run) -> None:
-    made = json.loads(run("apikey", "create", "pi", "--scope", "iot:*=publish", "--expires", "7", "--json"))
-
-    assert made["key"].startswith(f"{made['prefix']}_")
-    assert made["scopes"] == [{"pattern": "iot:*", "actions": ["publish"]}]
-    key = ApiKey.objects.get()
-    assert key.expires is not None
-    assert (key.expires - key.created).days in (6, 7)
-
-
-def test_a_key_is_audited_without_its_secret(run: Run) -> None:
-    secret = run("apikey", "create", "pi", "--scope", "iot:*=publish").strip()
-
-    entry = AuditEntry.objects.get()
-    assert (entry.actor, entry.action, entry.detail) == (command_principal(), "apikey.create", {"scopes": ["iot:*=publish"]})
-    assert secret.split("_", 2)[2] not in f"{entry.subject} {entry.detail}"
-
-
-@pytest.mark.parametrize(
-    "arguments, sentence",
-    [
-        (["pi", "--scope", "iot:*"], "'iot:*' is not a scope: write PATTERN=ACTIONS"),
-        (["pi", "--scope", "iot:*=write"], "'write' is not an action of 'iot:*=write': use read, publish, manage."),
-        (["pi", "--scope", "iot:*="], "nothing is not an action"),
-        (["pi", "--scope", " =read"], "'' is not a pattern"),
-        (["pi", "--scope", "a/b=read"], "'a/b' is not a pattern"),
-        (["pi", "--scope", "#ana=read"], "'#ana' is not a pattern"),
-        (["pi", "--scope", " "], "A key without a scope may do nothing"),
-        (["pi"], "the following arguments are required: --scope"),
-        (["pi", "--scope", "*=read", "--expires", "0"], "--expires: give 1 to 36500 days"),
-        (["pi", "--scope", "*=read", "--expires", "9999999"], "--expires: give 1 to 36500 days"),
-        ([" ", "--scope", "*=read"], "The name of a key has 1 to 100 characters."),
-        (["x" * 101, "--scope", "*=read"], "The name of a key has 1 to 100 characters."),
-    ],
-)
-def test_a_key_that_cannot_be_is_refused_in_a_sentence(run: Run, arguments: list[str], sentence: str) -> None:
-    with pytest.raises(CommandError) as error:
-        run("apikey", "create", *arguments)
-
-    assert sentence in str(error.value)
-    assert not ApiKey.objects.exists()
-
-
-def test_keys_are_listed_without_their_secrets(run: Run) -> None:
-    secret = run("apikey", "create", "pi", "--scope", "iot:*=publish").strip()
-
-    listed, told = run("apikey", "list"), run("apikey", "list", "--json")
-
-    assert listed.splitlines()[1].split() == [f"wl_{ApiKey.objects.get().prefix}", "pi", "usable", "never", "never", "iot:*=publish"]
-    assert secret.split("_", 2)[2] not in listed + told
-    assert lines(told)[0]["state"] == "usable"
-
-
-@pytest.mark.parametrize("written", [lambda key: key.prefix, lambda key: f"wl_{key.prefix}", lambda key: f"wl_{key.prefix}_pasted_whole"])
-def test_a_revoked_key_ends_at_once(run: Run, written: Callable[[ApiKey], str]) -> None:
-    secret = run("apikey", "create", "pi", "--scope", "iot:*=publish").strip()
-    key = ApiKey.objects.get()
-
-    told = run("apikey", "revoke", written(key), "--noinput")
-
-    assert told == f"pi (wl_{key.prefix}) is revoked.\n"
-    assert credentials.identity_of_key(secret) is None
-    assert run("apikey", "revoke", key.prefix, "--noinput").endswith("was revoked already.\n")
-    assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True)) == ["apikey.create", "apikey.revoke"]
-
-
-@pytest.mark.parametrize("answer, revoked", [("y", True), ("yes", True), ("n", False), ("", False), (None, False)])
-def test_revoking_asks_first(run: Run, monkeypatch: pytest.MonkeyPatch, answer: str | None, revoked: bool) -> None:
-    run("apikey", "create", "pi", "--scope", "iot:*=publish")
-    key = ApiKey.objects.get()
-
-    def respond(question: str) -> str:
-        assert "cannot be undone" in question
-        if answer is None:
-            raise EOFError
-        return answer
-
-    monkeypatch.setattr("builtins.input", respond)
-    if revoked:
-        run("apikey", "revoke", key.prefix)
-    else:
-        with pytest.raises(CommandError, match=r"Nothing was changed|--noinput"):
-            run("apikey", "revoke", key.prefix)
-
-    assert (ApiKey.objects.get().revoked is not None) is revoked
-
-
-def test_an_unknown_key_is_told_without_repeating_a_secret(run: Run) -> None:
-    with pytest.raises(CommandError) as error:
-        run("apikey", "revoke", "wl_00000000_topsecret", "--noinput")
-
-    assert "no key with the prefix 'wl_00000000'" in str(error.value)
-    assert "topsecret" not in str(error.value)
 
 
 # publish

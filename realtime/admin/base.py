@@ -54,10 +54,10 @@ def link(url: str, text: object) -> SafeString:
     return format_html('<a href="{}">{}</a>', url, text)
 
 
-def at(field: str) -> Callable[[Any], str]:
+def at(field: str, title: str = "") -> Callable[[Any], str]:
     """A column for the date-time `field`, to the second and in the order of its digits; Django's own format ends at the minute."""
 
-    @admin.display(description=field.replace("_", " "), ordering=field)
+    @admin.display(description=title or field.replace("_", " "), ordering=field)
     def shown(row: Any) -> str:
         when = getattr(row, field)
         return written(when) if when else "-"

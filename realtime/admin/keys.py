@@ -1,9 +1,10 @@
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -54,13 +55,23 @@ class ApiKeyForm(ModelForm[ApiKey]):
 
     class Meta:
         model = ApiKey
-        fields = ["name", "scopes", "expires"]
+        fields = ["name", "scopes", "expires", "publish_rate", "max_connections"]
 
     def clean_expires(self) -> Any:
         expires = self.cleaned_data["expires"]
         if expires is not None and "expires" in self.changed_data and expires <= timezone.now():
             raise forms.ValidationError("This is in the past. To end a key now, revoke it.")
         return expires
+
+
+class RotateForm(forms.Form):
+    overlap = forms.IntegerField(
+        label="Overlap in hours",
+        initial=int(operations.OVERLAP.total_seconds() // 3600),
+        min_value=0,
+        max_value=operations.MAX_OVERLAP.days * 24,
+        help_text="So long the key before it works on, and what uses it stays connected; 0 ends it at once.",
+    )
 
 
 class State(SimpleListFilter):
@@ -89,11 +100,12 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
     search_fields = ["name", "prefix", "created_by__username"]
     search_help_text = "Name, prefix (without wl_) or who made it."
     ordering = ["-created"]
-    readonly_fields: ClassVar[Any] = ["shown_prefix", "state", at("created"), "created_by", at("last_used"), at("revoked")]
+    used: ClassVar[Any] = [at("last_used"), at("previous_until", "old secret works until"), at("revoked")]
+    readonly_fields: ClassVar[Any] = ["shown_prefix", "state", at("created"), "created_by", *used]
     actions = ["revoke"]
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[Any]:
-        return ["name", "scopes", "expires", *(self.readonly_fields if obj else [])]
+        return [*self.form.Meta.fields, *(self.readonly_fields if obj else [])]
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         """A revoked key stays as it was."""
@@ -123,13 +135,14 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
         else:
             self.message_user(request, "Nothing was changed: each of them was revoked already.", messages.WARNING)
 
-    # A new key: made, then shown once
+    # A new key, or a new secret: made, then shown once
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
             return
-        made, secret = ApiKey.generate(name=obj.name, scopes=obj.scopes, expires=obj.expires, created_by=request.user)
+        fields = {name: getattr(obj, name) for name in self.form.Meta.fields}
+        made, secret = ApiKey.generate(**fields, created_by=request.user)
         # The secret is for response_add, which gets the same object.
         obj.__dict__.update(made.__dict__, secret=secret)
 
@@ -139,32 +152,45 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: Any = None) -> HttpResponse:
+        return self._show(request, obj, obj.__dict__.pop("secret"))
+
+    def _show(self, request: HttpRequest, key: ApiKey, secret: str) -> HttpResponse:
         """To the page that shows the key. The key travels in a cookie for that page alone: so the server keeps it nowhere."""
-        url = reverse("admin:realtime_apikey_created", args=[obj.pk])
+        url = reverse("admin:realtime_apikey_created", args=[key.pk])
         response = HttpResponseRedirect(url)
         response.set_signed_cookie(
-            _cookie(obj.pk),
-            obj.__dict__.pop("secret"),
-            max_age=SHOWN_SECONDS,
-            path=url,
-            secure=request.is_secure(),
-            httponly=True,
-            samesite="Strict",
+            _cookie(key.pk), secret, max_age=SHOWN_SECONDS, path=url, secure=request.is_secure(), httponly=True, samesite="Strict"
         )
         return response
 
     def get_urls(self) -> list[URLPattern]:
-        created = path("<int:pk>/created/", self.admin_site.admin_view(self.created_view), name="realtime_apikey_created")
-        return [created, *super().get_urls()]
+        views = {"created": self.created_view, "rotate": self.rotate_view}
+        own = [path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"realtime_apikey_{name}") for name, view in views.items()]
+        return [*own, *super().get_urls()]
+
+    def rotate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        key = self.get_object(request, str(pk))
+        if key is None or not self.has_change_permission(request, key):
+            raise PermissionDenied
+        form = RotateForm(request.POST or None)
+        if form.is_valid():
+            try:
+                secret = operations.rotate(actor_of(request), key, timedelta(hours=form.cleaned_data["overlap"]))
+            except ValidationError as error:
+                form.add_error(None, error)
+            else:
+                return self._show(request, key, secret)
+        context = self.admin_site.each_context(request) | {"title": "Rotate a key", "opts": self.opts, "key": key, "form": form}
+        return TemplateResponse(request, "admin/realtime/apikey/rotate.html", context)
 
     def created_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         key = self.get_object(request, str(pk))
-        if key is None or not self.has_add_permission(request):
+        if key is None or not (self.has_add_permission(request) or self.has_change_permission(request, key)):
             raise PermissionDenied
         name = _cookie(pk)
         secret = request.get_signed_cookie(name, default="", max_age=SHOWN_SECONDS)
         context = self.admin_site.each_context(request) | {
-            "title": "The key was made" if secret else "The key was shown",
+            "title": "The new key" if secret else "The key was shown",
             "opts": self.opts,
             "key": key,
             "secret": Shown(secret) if secret else None,
