@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http.cookies import SimpleCookie
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
@@ -251,6 +252,11 @@ def header(scope: Mapping[str, Any], name: bytes) -> str:
         if key == name:
             return str(value.decode("latin-1"))
     return ""
+
+
+def session_cookie(scope: Mapping[str, Any]) -> str:
+    morsel = SimpleCookie(header(scope, b"cookie")).get(settings.SESSION_COOKIE_NAME)
+    return morsel.value if morsel is not None else ""
 
 
 def _trusts_peer(scope: Mapping[str, Any]) -> bool:

@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from http.cookies import SimpleCookie
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
-from django.conf import settings
 
 from . import access, engine
 from .access import Caller
@@ -108,19 +106,13 @@ class WebSocketConsumer(AsyncConsumer):
 
 def admit(scope: Any) -> tuple[Close | None, Caller]:
     """Whether to go on with a handshake, judged by its headers alone, before any session or row is read."""
-    cookie = _session_cookie(scope)
+    cookie = access.session_cookie(scope)
     origin = access.header(scope, b"origin")
     allowed = access.origin_allowed(scope)
     caller = Caller(cookie if allowed else "", allowed, access.client_address(scope), _agent(scope))
     if not access.host_allowed(scope) or (origin and not allowed) or (cookie and not origin):
         return FOREIGN_ORIGIN, caller
     return None, caller
-
-
-def _session_cookie(scope: Any) -> str:
-    cookies = SimpleCookie(access.header(scope, b"cookie"))
-    morsel = cookies.get(settings.SESSION_COOKIE_NAME)
-    return morsel.value if morsel is not None else ""
 
 
 def _agent(scope: Any) -> str:

@@ -3,17 +3,24 @@
 An `Endpoint` is one request, with a bounded body. Refusals before a method runs (401, 404, 405, 413 …) are raised as `Refusal`.
 """
 
-from typing import Any
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from channels.exceptions import StopConsumer
 from channels.generic.http import AsyncHttpConsumer
 
 from . import access
 from .errors import BadRequest, PayloadTooLarge, Unauthorized
 
+T = TypeVar("T")
+Headers = tuple[tuple[bytes, bytes], ...]
+
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
+
+# Time for each piece of a body; who stops in the middle would keep a connection for ever.
+BODY_SECONDS = 60
 
 
 class Refusal(Exception):
@@ -27,45 +34,35 @@ class Refusal(Exception):
         super().__init__(status, message)
 
 
+class Gone(Exception):
+    """The client has left: there is nobody to answer."""
+
+
+class Answer(NamedTuple):
+    status: int
+    content_type: bytes
+    content: bytes
+    headers: Headers = ()
+
+
 class Endpoint(AsyncHttpConsumer):
     """One request: its body is bounded, it costs no thread hop, and what goes wrong is answered, never shown as a traceback."""
 
-    # No membership in the channel layer.
-    channel_layer_alias = ""
     # Methods that are answered, and the largest body.
     allowed: tuple[str, ...] = ("GET", "HEAD")
     largest = 0
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.size = 0
-
-    async def dispatch(self, message: Any) -> None:
-        # Not that of the base class, which hops to a thread for every message.
-        if message["type"] == "http.disconnect":
-            raise StopConsumer
-        await self.http_request(message)
-
-    async def http_request(self, message: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        # Not that of the base class: one request needs no task, no thread hop, and no membership in the channel layer.
+        self.scope, self.receive, self.base_send = scope, receive, send
         try:
-            self.take(message.get("body", b""))
-            if message.get("more_body"):
-                return
-            status, content_type, content = await self.answer(b"".join(self.body))
-            headers: tuple[tuple[bytes, bytes], ...] = ()
-        except Refusal as refusal:
-            status, content_type, headers = refusal.status, JSON, refusal.headers
-            content = error_body(refusal.code, refusal.message)
-        await self.respond(status, content_type, content, headers)
-        raise StopConsumer
-
-    def take(self, chunk: bytes) -> None:
-        """One piece of the body. What the head already rules out is refused with the first."""
-        if not self.body:
+            # What the head already rules out is refused before the body is asked for.
             self.screen()
-        self.body.append(chunk)
-        self.size += len(chunk)
-        self.limit_size(self.size)
+            await self.serve(await self._read_body())
+        except Refusal as refusal:
+            await self.refuse(refusal)
+        except Gone:
+            pass
 
     def screen(self) -> None:
         """Raise Refusal if the head of the request says enough."""
@@ -78,23 +75,76 @@ class Endpoint(AsyncHttpConsumer):
         if size > self.largest:
             raise Refusal(413, PayloadTooLarge.code, f"payload too large: the body of a request may have at most {self.largest} bytes")
 
+    async def _read_body(self) -> bytes:
+        body, more = bytearray(), True
+        while more:
+            message = await self._receive()
+            body += message.get("body", b"")
+            self.limit_size(len(body))
+            more = message.get("more_body", False)
+        return bytes(body)
+
+    async def _receive(self) -> Any:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                message = await self.receive()
+        except TimeoutError:
+            reason = f"bad request: nothing came of the body for {BODY_SECONDS} s"
+            raise Refusal(408, BadRequest.code, reason, (b"connection", b"close")) from None
+        if message["type"] == "http.disconnect":
+            raise Gone
+        return message
+
+    async def serve(self, body: bytes) -> None:
+        """Answer a complete request."""
+        await self.respond(Answer(*await self.answer(body)))
+
     async def answer(self, body: bytes) -> tuple[int, bytes, bytes]:
         """Status, content type and content for a complete request."""
         raise NotImplementedError
 
-    async def respond(self, status: int, content_type: bytes, content: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> None:
-        head = [(b"content-type", content_type), (b"content-length", b"%d" % len(content)), (b"cache-control", b"no-store")]
-        await self.send_headers(status=status, headers=[*head, *headers])
-        await self.send_body(b"" if self.scope["method"] == "HEAD" else content)
+    async def refuse(self, refusal: Refusal) -> None:
+        await self.respond(Answer(refusal.status, JSON, error_body(refusal.code, refusal.message), refusal.headers))
+
+    async def respond(self, answer: Answer) -> None:
+        length = (b"content-length", b"%d" % len(answer.content))
+        await self.send_headers(status=answer.status, headers=[length, *head_of(answer.content_type, answer.headers)])
+        await self.send_body(b"" if self.scope["method"] == "HEAD" else answer.content)
+
+    async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, for one that may take long. Cancels it, and raises Gone, when the client leaves."""
+        working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(self._left())
+        try:
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise Gone
+            return working.result()
+        finally:
+            working.cancel()
+            leaving.cancel()
+            await asyncio.gather(working, leaving, return_exceptions=True)
+
+    async def _left(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+def head_of(content_type: bytes, headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, which nobody stores unless it says so itself."""
+    return [*({b"content-type": content_type, b"cache-control": b"no-store"} | dict(headers)).items()]
+
+
+def key_of(scope: Any) -> str:
+    """The API key of a request, from `X-API-Key` or `Authorization: Bearer`; "" without. Never from the URL, which ends up in logs."""
+    scheme, _, bearer = access.header(scope, b"authorization").partition(" ")
+    return access.header(scope, b"x-api-key") or (bearer.strip() if scheme.lower() in ("bearer", "apikey") else "")
 
 
 def secret_of(scope: Any) -> str:
-    """The API key of a request, from `X-API-Key` or `Authorization: Bearer`; never from the URL, which ends up in logs."""
-    scheme, _, bearer = access.header(scope, b"authorization").partition(" ")
-    secret = access.header(scope, b"x-api-key") or (bearer.strip() if scheme.lower() in ("bearer", "apikey") else "")
-    if not secret:
-        raise unauthorized("send an API key as X-API-Key, or as Authorization: Bearer")
-    return secret
+    """The API key of a request that cannot do without one."""
+    if secret := key_of(scope):
+        return secret
+    raise unauthorized("send an API key as X-API-Key, or as Authorization: Bearer")
 
 
 def unauthorized(reason: str) -> Refusal:

@@ -74,6 +74,8 @@ class WirelogError(Exception):
     http_status: ClassVar[int] = 400
     # A temporary error invites the client to try the same thing again.
     temporary: ClassVar[bool] = False
+    # Seconds until the same thing may go better; 0 where nobody can tell.
+    retry_after: float = 0
 
 
 class InternalError(WirelogError):
@@ -162,6 +164,7 @@ class LimitExceeded(WirelogError):
 
     code = 106
     http_status = 429
+    retry_after = 60
 
     def __init__(self, what: str, limit: int) -> None:
         self.what = what
@@ -281,6 +284,7 @@ class StorageFull(WirelogError):
 
     code = 507
     http_status = 507
+    retry_after = 30
 
     def __str__(self) -> str:
         return "storage full: nothing was stored, free disk space on the server and try again"

@@ -7,7 +7,7 @@ a flood shares one fsync.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from . import hints
 from .conf import limit
 from .errors import InternalError, TooManyRequests, WirelogError
 from .failpoints import failpoint
-from .journal import Appended, Item, Outcome, append_batch, explain, hint_of, is_fatal
+from .journal import Appended, Item, Outcome, append_batch, append_together, explain, hint_of, is_fatal
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +69,21 @@ class Journal:
 
     def submit(self, item: Item, done: Callable[[Outcome], None]) -> None:
         """Queue `item`; `done` is called on the loop with its outcome, after the commit. Raises TooManyRequests when the queue is full."""
-        if self.waiting >= self._limit:
-            raise TooManyRequests("the journal is full", FULL_SECONDS)
-        self.waiting += 1
-        self._idle.clear()
+        self._enter(1)
         self._queue.put(_Request(item, done))
+
+    def _enter(self, count: int) -> None:
+        if self.waiting + count > self._limit:
+            raise TooManyRequests("the journal is full", FULL_SECONDS)
+        self.waiting += count
+        self._idle.clear()
+
+    def _leave(self, count: int) -> None:
+        self.waiting -= count
+        self.records += count
+        self.batches += 1
+        if self.waiting == 0:
+            self._idle.set()
 
     async def append(self, item: Item) -> Appended:
         """Append `item` and wait for its commit. Raises WirelogError."""
@@ -93,6 +103,17 @@ class Journal:
         except TooManyRequests as error:
             future.set_result(error)
         return future
+
+    async def append_together(self, items: Sequence[Item]) -> list[Appended]:
+        """Append all of `items` in a transaction of their own, or nothing. Raises journal.Rejected, WirelogError."""
+        self._enter(len(items))
+        try:
+            appended, blob = await self.run(lambda: self._commit_together(items))
+        finally:
+            self._leave(len(items))
+        if blob:
+            self.announce(blob)
+        return appended
 
     async def run(self, job: Callable[[], T]) -> T:
         """Run `job` in the write thread, between two batches."""
@@ -124,15 +145,20 @@ class Journal:
             outcomes = append_batch(connections["default"], items)
             failpoint("journal.committed")
         except DatabaseError as error:
-            outcomes = self._failed(error, len(items))
+            outcomes = [self._failed(error, len(items))] * len(items)
         except Exception:
             # The edge of the thread: an error of ours fails its batch, not the journal.
             logger.exception("The journal could not append a batch of %d records.", len(items))
             outcomes = [InternalError() for _ in items]
-        hint = hint_of(outcomes)
-        blob = hints.encode(hint) if hint.runs or hint.events else b""
-        self._loop.call_soon_threadsafe(self._complete, requests, outcomes, blob)
+        self._loop.call_soon_threadsafe(self._complete, requests, outcomes, _blob(outcomes))
         return following if following is not _NOTHING else self._queue.get()
+
+    def _commit_together(self, items: Sequence[Item]) -> tuple[list[Appended], bytes]:
+        try:
+            appended = append_together(connections["default"], items)
+        except DatabaseError as error:
+            raise self._failed(error, len(items)) from None
+        return appended, _blob(appended)
 
     def _gather(self, first: _Request) -> tuple[list[_Request], Any]:
         requests = [first]
@@ -148,12 +174,12 @@ class Journal:
             size += weight(entry.item)
         return requests, _NOTHING
 
-    def _failed(self, error: DatabaseError, count: int) -> list[Outcome]:
+    def _failed(self, error: DatabaseError, count: int) -> WirelogError:
         logger.error("The journal could not commit a batch of %d records: %s", count, error)
         connections["default"].close()
         if is_fatal(error):
             self._loop.call_soon_threadsafe(self.on_fatal)
-        return [explain(error) for _ in range(count)]
+        return explain(error)
 
     def _run_job(self, job: _Job) -> None:
         try:
@@ -170,17 +196,19 @@ class Journal:
         """First the replies, then the hint: nobody waits for a broadcast."""
         for request, outcome in zip(requests, outcomes, strict=True):
             request.done(outcome)
-        self.waiting -= len(requests)
-        self.records += len(requests)
-        self.batches += 1
-        if self.waiting == 0:
-            self._idle.set()
+        self._leave(len(requests))
         if blob:
             self.announce(blob)
         failpoint("journal.announced")
 
 
 _NOTHING = object()
+
+
+def _blob(outcomes: Iterable[Outcome]) -> bytes:
+    """The encoded hint of a batch; empty when there is nothing to tell."""
+    hint = hint_of(outcomes)
+    return hints.encode(hint) if hint.runs or hint.events else b""
 
 
 def weight(item: Item) -> int:

@@ -74,6 +74,17 @@ class Appended:
 
 
 Outcome = Appended | WirelogError
+
+
+class Rejected(Exception):
+    """Of items that are appended together or not at all, the one at `index` is bad: nothing was stored."""
+
+    def __init__(self, index: int, error: WirelogError) -> None:
+        self.index = index
+        self.error = error
+        super().__init__(index, error)
+
+
 # What one sender may say again: the same key from another publisher is another record.
 RecordKey = tuple[int, str, str]
 
@@ -91,6 +102,21 @@ def append_batch(connection: BaseDatabaseWrapper, items: Sequence[Item]) -> list
         outcomes = _Batch(connection, items).append()
         failpoint("journal.before_commit")
     return outcomes
+
+
+def append_together(connection: BaseDatabaseWrapper, items: Sequence[Item]) -> list[Appended]:
+    """Append all of `items` in one transaction, or nothing: not even the stream that the first of them would have created.
+
+    Raises Rejected for the first bad item; DatabaseError as `append_batch` does.
+    """
+    with transaction.atomic(using=connection.alias):
+        return [_good(index, outcome) for index, outcome in enumerate(_Batch(connection, items).append())]
+
+
+def _good(index: int, outcome: Outcome) -> Appended:
+    if isinstance(outcome, WirelogError):
+        raise Rejected(index, outcome)
+    return outcome
 
 
 @dataclass(slots=True)
@@ -165,6 +191,8 @@ class _Batch:
             raise PayloadTooLarge(stream.name, size, largest)
         for name, text in (("idempotency_key", item.idempotency_key), ("key", item.key)):
             check_text(name, text, MAX_KEY)
+        if item.removed and not item.key:
+            raise BadRequest("removed", "needs the key that it ends")
         for name, text in (item.tags or {}).items():
             check_text("tags", name, MAX_KEY)
             check_text(f"tags.{name}", text, MAX_KEY)

@@ -156,6 +156,8 @@ def misfit(error: msgspec.ValidationError, whole: str) -> BadRequest:
     """What does not fit a struct, in our words: the field, and what it must be. `whole` names what has no field of its own."""
     problem, _, path = str(error).partition(" - at `$")
     field = path.rstrip("`").removeprefix(".")
+    if unknown := _unknown.search(problem):
+        return BadRequest(f"{field}.{unknown[1]}" if field else unknown[1], "is not known here")
     if missing := _missing.search(problem):
         return BadRequest(f"{field}.{missing[1]}" if field else missing[1], "is missing")
     says = problem.replace("Expected ", "must be ", 1) if problem.startswith("Expected ") else f"is not right: {problem}"
@@ -163,6 +165,7 @@ def misfit(error: msgspec.ValidationError, whole: str) -> BadRequest:
 
 
 _missing = re.compile(r"missing required field `(\w+)`")
+_unknown = re.compile(r"unknown field `(.*)`")
 
 
 # Payloads

@@ -4,13 +4,14 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler
 
-from . import access, api, consumers, errors, probes
+from . import access, api, consumers, errors, probes, stream_api
 
 PATHS: dict[tuple[str, str], Any] = {
     ("http", "/healthz"): probes.Healthz.as_asgi(),
     ("http", "/readyz"): probes.Readyz.as_asgi(),
     ("websocket", "/connection/websocket"): consumers.WebSocketConsumer.as_asgi(),
 }
+streams: Any = stream_api.StreamApi.as_asgi()
 methods: Any = api.Api.as_asgi()
 
 
@@ -19,7 +20,7 @@ def route(scope: Any) -> Any:
     if found := PATHS.get((scope["type"], scope["path"])):
         return found
     if scope["type"] == "http" and scope["path"].startswith("/api/"):
-        return methods
+        return streams if scope["path"].startswith(stream_api.PREFIX) else methods
     return None
 
 

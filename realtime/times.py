@@ -28,3 +28,12 @@ def stamp(milliseconds: int, precision: str = "milliseconds") -> str:
 def written(when: datetime, precision: str = "seconds") -> str:
     """`when` in the zone that is set, in the order of its digits."""
     return timezone.localtime(when).isoformat(" ", precision).replace("+00:00", "Z")
+
+
+def milliseconds(text: str) -> int | None:
+    """The time that an RFC 3339 date-time names; None for anything else, and for one without a zone, which names none."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (when - EPOCH) // timedelta(milliseconds=1) if when.tzinfo is not None else None

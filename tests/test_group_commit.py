@@ -232,6 +232,34 @@ async def test_every_item_of_a_failed_batch_is_told_and_none_is_stored(desk: Des
     assert await elsewhere(stored) == ["4"]
 
 
+async def test_what_belongs_together_is_committed_and_told_as_one(desk: Desk) -> None:
+    appended = await desk.journal.append_together(items(3))
+    assert offsets([*appended]) == [1, 2, 3]
+    assert [len(hint.runs[0].records) for hint in desk.hints] == [3]
+    assert (desk.journal.waiting, desk.journal.records, desk.journal.batches) == (0, 3, 1)
+
+
+async def test_of_what_belongs_together_nothing_is_stored_when_one_is_bad(desk: Desk) -> None:
+    with pytest.raises(journal.Rejected):
+        await desk.journal.append_together([*items(2), Item("nowhere", "1")])
+    assert (await elsewhere(stored), desk.hints, desk.journal.waiting) == ([], [], 0)
+    assert (await desk.journal.append(Item("a", "1"))).offset == 1
+
+
+async def test_what_belongs_together_is_counted_by_the_queue(desk: Desk) -> None:
+    desk.journal._limit = 2
+    with pytest.raises(TooManyRequests):
+        await desk.journal.append_together(items(3))
+    assert await elsewhere(stored) == []
+
+
+async def test_what_belongs_together_fails_together_with_its_transaction(desk: Desk) -> None:
+    await Trouble(OperationalError("database or disk is full")).befall(desk.journal)
+    with pytest.raises(StorageFull):
+        await desk.journal.append_together(items(3))
+    assert (await elsewhere(stored), desk.journal.waiting) == ([], 0)
+
+
 async def test_after_an_io_error_the_outcome_is_unknown_and_the_process_must_end(desk: Desk) -> None:
     await Trouble(OperationalError("disk I/O error")).befall(desk.journal)
     with pytest.raises(InternalError):

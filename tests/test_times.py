@@ -1,6 +1,6 @@
 import pytest
 
-from realtime.times import stamp
+from realtime.times import milliseconds, stamp
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,19 @@ def test_a_time_is_in_the_zone_that_is_set(settings: object, milliseconds: int, 
     settings.TIME_ZONE = "Europe/Berlin"  # type: ignore[attr-defined]
 
     assert stamp(milliseconds) == text
+
+
+@pytest.mark.parametrize(
+    "text, time",
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("2026-11-18T12:06:40.1239+01:00", 1_795_000_000_123),
+        ("1969-12-31T23:59:59.999Z", -1),
+        ("2026-11-18T11:06:40", None),
+        ("2026-11-18", None),
+        ("", None),
+        ("1795000000123", None),
+    ],
+)
+def test_only_a_date_with_a_zone_names_a_time(text: str, time: int | None) -> None:
+    assert milliseconds(text) == time

@@ -1,0 +1,127 @@
+"""Plain HTTP to streams, for devices and scripts: `/api/streams/<stream>/…`.
+
+`ROUTES` is the one table of what there is; the documentation is made from it. Errors are `application/problem+json`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from django.db import DatabaseError
+
+from . import access, errors, problem, stream_write
+from .conf import limit
+from .endpoint import Answer, Endpoint, Refusal
+from .engine import current
+from .errors import BadRequest, UnknownMethod, WirelogError
+from .journal import explain
+from .stream_request import Request, credential_of, parse_query
+
+PREFIX = "/api/streams/"
+# The stream that a path names ends here: no name holds a slash.
+Handler = Callable[[Request], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path. What is said here is what clients are told in the documentation."""
+
+    method: str
+    # Below `/api/streams/<stream>/`; one that ends with a slash leaves `rest` open.
+    path: str
+    run: Handler
+    summary: str
+    # Parameters of the query, by name; unknown ones are refused.
+    query: type[msgspec.Struct]
+    # Headers of the request, and what they mean.
+    headers: dict[str, str] = field(default_factory=dict)
+    # Content types of the body, and what it holds; bytes: as it comes.
+    bodies: dict[str, Any] = field(default_factory=dict)
+    # Status and content type of an answer, and what it holds.
+    answers: dict[tuple[int, str], Any] = field(default_factory=dict)
+    errors: tuple[type[WirelogError], ...] = ()
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "records",
+        stream_write.publish,
+        "Publish one record, or a batch.",
+        stream_write.PublishQuery,
+        stream_write.HEADERS,
+        {
+            "application/json": Any,
+            "application/x-ndjson": stream_write.Envelope,
+            "*/*": bytes,
+        },
+        {
+            (201, "application/json"): stream_write.Stored,
+            (200, "application/json"): stream_write.Stored | list[stream_write.Stored | stream_write.Failed],
+            (200, "application/x-ndjson"): stream_write.Stored | stream_write.Failed,
+        },
+        (
+            errors.BadRequest,
+            errors.UnknownStream,
+            errors.NotPermitted,
+            errors.Conflict,
+            errors.PayloadTooLarge,
+            errors.StreamArchived,
+            errors.LimitExceeded,
+            errors.TooManyRequests,
+            errors.StorageFull,
+            errors.InternalError,
+        ),
+    ),
+)
+
+
+class StreamApi(Endpoint):
+    """One request to a stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = limit("MESSAGE_BYTES")
+
+    def screen(self) -> None:
+        if not access.host_allowed(self.scope):
+            raise Refusal(400, BadRequest.code, "bad request: Host is not one of ALLOWED_HOSTS")
+        self.stream, _, path = self.scope["path"].removeprefix(PREFIX).partition("/")
+        routes = [route for route in ROUTES if _leads(route.path, path)]
+        if not routes:
+            raise Refusal(404, UnknownMethod.code, str(UnknownMethod(self.scope["path"])))
+        self.allowed = tuple(method for route in routes for method in _methods(route))
+        super().screen()
+        self.route = next(route for route in routes if self.scope["method"] in _methods(route))
+        self.rest = path.removeprefix(self.route.path)
+        self.credential = credential_of(self.scope)
+
+    async def serve(self, body: bytes) -> None:
+        try:
+            query = parse_query(self.scope["query_string"], self.route.query)
+            engine = await current(lenient=True)
+            answer = await self.route.run(Request(engine, self.scope, self.credential, self.stream, self.rest, query, body))
+        except WirelogError as error:
+            answer = problem.failed(error)
+        except DatabaseError as error:
+            answer = problem.failed(explain(error))
+        await self.respond(answer)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        await self.respond(problem.refused(refusal))
+
+    async def respond(self, answer: Answer) -> None:
+        await super().respond(answer._replace(headers=(*SAFE, *answer.headers)))
+
+
+# Records are what others wrote: no browser may take them for a page, nor a foreign page for its own.
+SAFE = ((b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin"))
+
+
+def _leads(route: str, path: str) -> bool:
+    return path.startswith(route) and path != route if route.endswith("/") else path == route
+
+
+def _methods(route: Route) -> tuple[str, ...]:
+    return ("GET", "HEAD") if route.method == "GET" else (route.method,)

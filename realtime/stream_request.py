@@ -1,0 +1,120 @@
+"""One request of plain HTTP to a stream: who makes it, and what its handlers see of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from . import access, credentials
+from .access import ANONYMOUS, Identity
+from .credentials import Credential
+from .endpoint import Refusal, key_of, unauthorized
+from .engine import Engine
+from .errors import BadRequest, NotPermitted, UnknownStream, WirelogError
+from .protocol import misfit
+
+T = TypeVar("T")
+
+MAX_PARAMETERS = 20
+
+
+# Who
+
+
+def credential_of(scope: Any) -> Credential | None:
+    """What a request shows. Raises Refusal (403) for a page of a foreign Origin, (401) for a write that nothing vouches for.
+
+    A browser names no Origin when a page of ours reads (`EventSource`, `<img>`), and always when it writes.
+    """
+    if secret := key_of(scope):
+        return credentials.of_key(secret) or _refuse_key()
+    trusted = access.origin_allowed(scope)
+    if access.header(scope, b"origin") and not trusted:
+        raise Refusal(403, NotPermitted.code, "permission denied: the Origin of this page is not the server's, nor in WIRELOG_ORIGINS")
+    if scope["method"] == "POST" and not trusted:
+        raise unauthorized("send an API key as X-API-Key, or as Authorization: Bearer")
+    session_key = access.session_cookie(scope)
+    return credentials.of_session(session_key) if session_key else None
+
+
+def identify(credential: Credential | None) -> Identity:
+    """Whose it is. Runs in a reader thread. Raises Refusal (401) for a key that is not valid; a session that has ended is nobody's."""
+    identity = credentials.identity_of(credential)
+    if identity is None and credential is not None and credential.kind == "key":
+        _refuse_key()
+    return identity or ANONYMOUS
+
+
+def _refuse_key() -> NoReturn:
+    raise unauthorized("this API key is wrong, expired or revoked")
+
+
+def demand_credential(identity: Identity, error: WirelogError) -> None:
+    """Raises Refusal (401) when `error` might not have met somebody who says who they are."""
+    if identity is ANONYMOUS and isinstance(error, UnknownStream | NotPermitted):
+        raise unauthorized("this needs an API key, as X-API-Key or Authorization: Bearer, or a session") from None
+
+
+# What
+
+
+@dataclass(slots=True)
+class Request:
+    engine: Engine
+    scope: Any
+    credential: Credential | None
+    # The name of the stream, which may not exist.
+    stream: str
+    # The rest of the path, where the route leaves one open.
+    rest: str
+    # The struct that the route names.
+    query: Any
+    body: bytes
+
+    async def read(self, reading: Callable[..., T], *args: Any) -> T:
+        """`reading(identity, *args)` in a reader thread, as whoever the credential stands for at this moment.
+
+        So each page of a long answer is read under the access rules of its own time. Raises Refusal, WirelogError.
+        """
+        found: tuple[Identity, T] = await self.engine.reads.run(_read, self.credential, reading, args)
+        identity, result = found
+        if identity.scopes is not None:
+            self.engine.presence.key_used(identity.principal)
+        return result
+
+    async def identity(self) -> Identity:
+        return await self.read(lambda identity: identity)
+
+    def count_publishes(self, identity: Identity, count: int) -> None:
+        """Raises TooManyRequests."""
+        self.engine.rates.publish(identity, count, access.client_address(self.scope))
+
+    def header(self, name: str) -> str:
+        """The header `name` as UTF-8; "" without. Raises BadRequest."""
+        try:
+            return access.header(self.scope, name.lower().encode()).encode("latin-1").decode()
+        except UnicodeDecodeError:
+            raise BadRequest(name, "is not UTF-8") from None
+
+
+def _read(credential: Credential | None, reading: Callable[..., T], args: tuple[Any, ...]) -> tuple[Identity, T]:
+    identity = identify(credential)
+    try:
+        return identity, reading(identity, *args)
+    except WirelogError as error:
+        demand_credential(identity, error)
+        raise
+
+
+def parse_query(text: bytes, query: type[T]) -> T:
+    """Raises BadRequest, naming the parameter; for one that is not known, too: it would have meant something."""
+    try:
+        pairs = parse_qsl(text.decode(), keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=MAX_PARAMETERS)
+    except ValueError as error:
+        raise BadRequest("query", f"is not right: {error}") from None
+    try:
+        return msgspec.convert(dict(pairs), query, strict=False)
+    except msgspec.ValidationError as error:
+        raise misfit(error, "query") from None

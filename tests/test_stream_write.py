@@ -1,0 +1,374 @@
+"""Publishing over plain HTTP: what a body and its headers become, and what is answered for each record."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from django.db import DatabaseError
+
+from realtime import journal
+from realtime.models import Namespace, Record, Stream
+
+from .core import Trouble, api_key, head
+from .plainhttp import Door, Reply
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PUBLISH = "/api/streams/room/records"
+NDJSON = {"Content-Type": "application/x-ndjson"}
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture(autouse=True)
+def room(transactional_db: None) -> Stream:
+    Namespace.objects.all().delete()
+    return Stream.objects.create(name="room")
+
+
+@pytest.fixture
+def door(room: Stream) -> Iterator[Door]:
+    with Door().opened() as found:
+        yield found
+
+
+@pytest.fixture
+def key() -> dict[str, str]:
+    return {"X-API-Key": api_key("*", "publish", "read")}
+
+
+def refused(reply: Reply) -> tuple[int, int, str]:
+    """Status, code and field of a problem."""
+    said = reply.json()
+    assert reply.headers["content-type"] == "application/problem+json"
+    return reply.status, said["code"], said.get("field", "")
+
+
+def stored() -> list[tuple[int, str]]:
+    return list(Record.objects.order_by("offset").values_list("offset", "data"))
+
+
+# One record
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", FORM, ""])
+def test_the_body_is_the_data_as_it_was_sent(door: Door, room: Stream, key: dict[str, str], content_type: str) -> None:
+    headers = key | ({"Content-Type": content_type} if content_type else {})
+    reply = door.post(PUBLISH, b'{"cpu": 1.10,\n"a":"\xc3\xa9"}', headers)
+    assert (reply.status, reply.headers["content-type"]) == (201, "application/json")
+    assert reply.json() == {"offset": 1, "epoch": room.epoch}
+    assert stored() == [(1, '{"cpu": 1.10,"a":"é"}')]
+
+
+def test_headers_say_the_rest_of_a_record(door: Door, key: dict[str, str]) -> None:
+    labels = {
+        "Idempotency-Key": "first",
+        "Wirelog-Key": "büro",
+        "Wirelog-Tags": "unit=%C2%B0C, empty=, a%2Cb=c%3Dd",
+        "Wirelog-Device-Time": "1700000000123",
+        "Wirelog-Expect-Offset": "0",
+    }
+    assert (door.post(PUBLISH, b"1", key | labels)).status == 201
+    record = Record.objects.get()
+    assert (record.key, record.removed, record.device_time, record.idempotency_key) == ("büro", False, 1700000000123, "first")
+    assert json.loads(record.tags) == {"unit": "°C", "empty": "", "a,b": "c=d"}
+    assert record.publisher.startswith("key:")
+
+
+TIMES = [
+    ("0", 0),
+    ("2023-11-14T22:13:20Z", 1_700_000_000_000),
+    ("2023-11-14T23:13:20.5+01:00", 1_700_000_000_500),
+    ("2023-11-14 22:13:20.1239Z", 1_700_000_000_123),
+]
+
+
+@pytest.mark.parametrize("text, time", TIMES)
+def test_a_device_time_is_milliseconds_or_a_date_with_a_zone(door: Door, key: dict[str, str], text: str, time: int) -> None:
+    door.post(PUBLISH, b"1", key | {"Wirelog-Device-Time": text})
+    door.post(PUBLISH, json.dumps({"data": 1, "device_time": text}).encode(), key | NDJSON)
+    assert list(Record.objects.values_list("device_time", flat=True)) == [time, time]
+
+
+BAD_HEADERS = [
+    ("Idempotency-Key", "x" * 201, "idempotency_key"),
+    ("Wirelog-Key", "x" * 201, "key"),
+    ("Wirelog-Key", "a\tb", "key"),
+    ("Wirelog-Removed", "yes", "Wirelog-Removed"),
+    ("Wirelog-Device-Time", "yesterday", "Wirelog-Device-Time"),
+    ("Wirelog-Device-Time", "2026-11-25T10:00:00", "Wirelog-Device-Time"),
+    ("Wirelog-Device-Time", "1969-12-31T00:00:00Z", "Wirelog-Device-Time"),
+    ("Wirelog-Device-Time", "-5", "Wirelog-Device-Time"),
+    ("Wirelog-Device-Time", "9" * 19, "Wirelog-Device-Time"),
+    ("Wirelog-Device-Time", "٣", "Wirelog-Device-Time"),
+    ("Wirelog-Tags", "a", "Wirelog-Tags"),
+    ("Wirelog-Tags", "=a", "Wirelog-Tags"),
+    ("Wirelog-Tags", "a=1,", "Wirelog-Tags"),
+    ("Wirelog-Tags", "a=%ff", "Wirelog-Tags"),
+    ("Wirelog-Tags", "a=%0d%0aSet-Cookie: x", "tags.a"),
+    ("Wirelog-Tags", ",".join(f"t{number}=1" for number in range(33)), "tags"),
+    ("Wirelog-Expect-Offset", "-1", "Wirelog-Expect-Offset"),
+    ("Wirelog-Expect-Offset", "x", "Wirelog-Expect-Offset"),
+    ("Wirelog-Expect-Offset", "1.5", "Wirelog-Expect-Offset"),
+]
+
+
+def test_a_header_that_makes_no_sense_is_refused_by_name(door: Door, key: dict[str, str]) -> None:
+    for name, value, field in BAD_HEADERS:
+        reply = door.post(PUBLISH, b"1", key | {name: value})
+        assert refused(reply) == (400, 107, field), (name, value)
+    assert stored() == []
+
+
+BAD_JSON = [b"", b"{", b"nan", b'"\xff"', b'"\\ud800"', b"[" * 65 + b"]" * 65, b"1 2", b"\x00", b"cpu=1"]
+
+
+@pytest.mark.parametrize("content_type, status", [("application/json", 400), (FORM, 415)])
+def test_what_is_not_json_is_refused(door: Door, key: dict[str, str], content_type: str, status: int) -> None:
+    for body in BAD_JSON:
+        reply = door.post(PUBLISH, body, key | {"Content-Type": content_type})
+        assert (reply.status, reply.json()["code"]) == (status, 107), body
+        assert "data" in reply.json()["detail"]
+    assert stored() == []
+
+
+def test_a_payload_over_the_limit_of_its_stream_is_refused(door: Door, key: dict[str, str]) -> None:
+    reply = door.post(PUBLISH, b'"' + b"x" * 131_072 + b'"', key)
+    assert refused(reply) == (413, 413, "")
+
+
+def test_compare_and_set(door: Door, key: dict[str, str]) -> None:
+    for expected, status in (("0", 201), ("0", 409), ("1", 201)):
+        reply = door.post(PUBLISH, b"1", key | {"Wirelog-Expect-Offset": expected})
+        assert reply.status == status
+    assert head("room") == 2
+
+
+def test_an_ephemeral_stream_tells_no_offset(door: Door, key: dict[str, str]) -> None:
+    Stream.objects.update(durable=False)
+    reply = door.post(PUBLISH, b"1", key)
+    assert (reply.status, reply.json()) == (200, {})
+
+
+def test_a_first_publish_creates_a_stream_of_a_namespace(door: Door, key: dict[str, str]) -> None:
+    Namespace.objects.create(name="iot")
+    assert (door.post("/api/streams/iot:boiler/records", b"1", key)).json()["offset"] == 1
+
+
+# Repeats
+
+
+def test_a_repeat_gets_the_offset_of_the_first(door: Door, room: Stream, key: dict[str, str]) -> None:
+    first, repeat = [door.post(PUBLISH, b"1", key | {"Idempotency-Key": "k"}) for _ in range(2)]
+    assert (first.status, repeat.status) == (201, 200)
+    assert repeat.json() == {"offset": 1, "epoch": room.epoch, "duplicate": True}
+    assert stored() == [(1, "1")]
+
+
+def test_the_same_key_of_another_publisher_is_another_record(door: Door, key: dict[str, str]) -> None:
+    other = {"X-API-Key": api_key("*", "publish")}
+    for headers in (key, other):
+        assert (door.post(PUBLISH, b"1", headers | {"Idempotency-Key": "k"})).status == 201
+
+
+def test_a_used_key_with_another_payload_is_refused(door: Door, key: dict[str, str]) -> None:
+    door.post(PUBLISH, b"1", key | {"Idempotency-Key": "k"})
+    reply = door.post(PUBLISH, b"2", key | {"Idempotency-Key": "k"})
+    assert refused(reply) == (400, 107, "idempotency_key")
+    assert stored() == [(1, "1")]
+
+
+# Tombstones
+
+
+def test_a_tombstone_needs_no_body(door: Door, key: dict[str, str]) -> None:
+    assert (door.post(PUBLISH, b"", key | {"Wirelog-Key": "k", "Wirelog-Removed": "true"})).status == 201
+    door.post(PUBLISH, b'{"key":"l","removed":true}', key | NDJSON)
+    assert list(Record.objects.values_list("key", "removed", "data")) == [("k", True, "null"), ("l", True, "null")]
+
+
+def test_a_tombstone_without_a_key_ends_nothing_and_is_refused(door: Door, key: dict[str, str]) -> None:
+    reply = door.post(PUBLISH, b"", key | {"Wirelog-Removed": "true"})
+    assert refused(reply) == (400, 107, "removed")
+    assert stored() == []
+
+
+# Bytes
+
+
+@pytest.mark.parametrize(
+    "content_type", ["image/jpeg", "text/plain; charset=utf-8", "application/vnd.x+json", 'a/b;c="d e"', "x/" + "y" * 98]
+)
+def test_other_bytes_are_a_blob_with_their_type(door: Door, key: dict[str, str], content_type: str) -> None:
+    assert (door.post(PUBLISH, b"\x00\xff\r\n", key | {"Content-Type": content_type})).status == 201
+    record = Record.objects.get()
+    assert (bytes(record.blob or b""), record.content_type) == (b"\x00\xff\r\n", content_type)
+    assert json.loads(record.data) == {"content_type": content_type, "size": 4, "url": "/api/streams/room/blobs/1"}
+
+
+NO_TYPES = ["image", "image/", "/png", "a b/c", "a/b;", "a/b\x0bc", "a/é", 'a/b;c="\x01"', "a/b,c/d", "x/" + "y" * 99]
+
+
+def test_a_type_that_is_none_is_refused(door: Door, key: dict[str, str]) -> None:
+    for content_type in NO_TYPES:
+        reply = door.post(PUBLISH, b"x", key | {"Content-Type": content_type})
+        assert refused(reply) == (400, 107, "Content-Type"), content_type
+    assert stored() == []
+
+
+def test_a_form_with_parts_is_no_blob(door: Door, key: dict[str, str]) -> None:
+    reply = door.post(PUBLISH, b"--x", key | {"Content-Type": "multipart/form-data; boundary=x"})
+    assert reply.status == 415
+
+
+# Batches
+
+
+def test_each_line_is_answered_in_its_turn(door: Door, room: Stream, key: dict[str, str]) -> None:
+    lines = [
+        b'{"data":1,"key":"a","tags":{"u":"C"},"device_time":5}',
+        b'{"data":',
+        b'{"data":{"x":1.10},"idempotency_key":"k"}\r',
+        b"",
+        b'{"data":2,"idempotency_key":"k"}',
+        b'{"data":{"x":1.10},"idempotency_key":"k"}',
+    ]
+    reply = door.post(PUBLISH, b"\n".join(lines) + b"\n", key | NDJSON)
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/x-ndjson")
+    first, broken, second, other, repeat = reply.lines()
+    assert first == {"offset": 1, "epoch": room.epoch}
+    assert (broken["error"]["code"], broken["error"]["field"]) == (107, "line")
+    assert second == {"offset": 2, "epoch": room.epoch}
+    assert (other["error"]["code"], other["error"]["field"]) == (107, "idempotency_key")
+    assert repeat == {"offset": 2, "epoch": room.epoch, "duplicate": True}
+    assert stored() == [(1, "1"), (2, '{"x":1.10}')]
+    assert Record.objects.order_by("offset").values_list("key", "tags", "device_time").first() == ("a", '{"u":"C"}', 5)
+
+
+def test_an_array_is_answered_with_an_array(door: Door, room: Stream, key: dict[str, str]) -> None:
+    reply = door.post(f"{PUBLISH}?batch=1", b'[{"data": 1.10}, 7, {"data":2}]', key)
+    assert reply.headers["content-type"] == "application/json"
+    first, bad, second = reply.json()
+    assert (first["offset"], bad["error"]["code"], second["offset"]) == (1, 107, 2)
+    assert stored() == [(1, "1.10"), (2, "2")]
+
+
+BAD_LINES = [
+    ("7", "line"),
+    ("[]", "line"),
+    ("{}", "data"),
+    ('{"data":1,"dat":2}', "dat"),
+    ('{"data":"\\ud800"}', "line"),
+    ('{"data":1,"key":1}', "key"),
+    ('{"data":1,"key":"' + "x" * 201 + '"}', "key"),
+    ('{"data":1,"idempotency_key":null}', "idempotency_key"),
+    ('{"data":1,"removed":"true"}', "removed"),
+    ('{"data":1,"removed":true}', "removed"),
+    ('{"data":1,"tags":{"a":1}}', "tags[...]"),
+    ('{"data":1,"tags":{"a":"\\n"}}', "tags.a"),
+    ('{"data":1,"tags":[]}', "tags"),
+    ('{"data":1,"device_time":-1}', "device_time"),
+    ('{"data":1,"device_time":1.5}', "device_time"),
+    ('{"data":1,"device_time":"noon"}', "device_time"),
+    ('{"data":1,"expect_offset":-1}', "expect_offset"),
+]
+
+
+def around(line: str) -> bytes:
+    return f'{{"data":1}}\n\n{line}\n{{"data":2}}'.encode()
+
+
+def test_a_bad_line_is_refused_by_its_field_and_no_other(door: Door, key: dict[str, str]) -> None:
+    for line, field in BAD_LINES:
+        first, bad, last = door.post(PUBLISH, around(line), key | NDJSON).lines()
+        assert (bad["error"]["code"], bad["error"]["field"]) == (107, field), line
+        assert last["offset"] == first["offset"] + 1
+
+
+def test_a_bad_line_keeps_all_out_where_it_is_all_or_nothing(door: Door, key: dict[str, str]) -> None:
+    for line, field in BAD_LINES:
+        reply = door.post(f"{PUBLISH}?atomic=1", around(line), key | NDJSON)
+        assert refused(reply) == (400, 107, field), line
+        assert reply.json()["line"] == 3
+    assert stored() == []
+
+
+def test_all_or_nothing_stores_all(door: Door, room: Stream, key: dict[str, str]) -> None:
+    reply = door.post(f"{PUBLISH}?atomic=1", b'{"data":1}\n{"data":2}', key | NDJSON)
+    assert reply.lines() == [{"offset": 1, "epoch": room.epoch}, {"offset": 2, "epoch": room.epoch}]
+
+
+ATOMIC = [
+    (b'{"data":1}\n{"data":2,"expect_offset":9}', 409, 113, 2),
+    (b'{"data":1,"idempotency_key":"k"}\n{"data":2,"idempotency_key":"k"}', 400, 107, 2),
+    (b'{"data":1}\n{"data":"' + b"x" * 131_072 + b'"}', 413, 413, 2),
+]
+
+
+@pytest.mark.parametrize("body, status, code, line", ATOMIC)
+def test_all_or_nothing_stores_nothing_for_what_only_the_journal_can_tell(
+    door: Door, key: dict[str, str], body: bytes, status: int, code: int, line: int
+) -> None:
+    reply = door.post(f"{PUBLISH}?atomic=1", body, key | NDJSON)
+    assert refused(reply)[:2] == (status, code)
+    assert reply.json()["line"] == line
+    assert (stored(), head("room")) == ([], 0)
+    assert (door.post(PUBLISH, b"3", key)).json()["offset"] == 1
+
+
+def test_all_or_nothing_creates_no_stream_for_nothing(door: Door, key: dict[str, str]) -> None:
+    Namespace.objects.create(name="iot")
+    body = b'{"data":1}\n{"data":2,"expect_offset":9}'
+    reply = door.post("/api/streams/iot:boiler/records?atomic=1", body, key | NDJSON)
+    assert reply.status == 409
+    assert not Stream.objects.filter(name="iot:boiler").exists()
+
+
+BROKEN_BATCHES = [
+    (NDJSON, "", b"", 400, "body"),
+    (NDJSON, "", b"\n \n", 400, "body"),
+    ({}, "?batch=1", b"", 400, "body"),
+    ({}, "?batch=1", b"[]", 400, "body"),
+    ({}, "?batch=1", b'{"data":1}', 400, "body"),
+    ({}, "?batch=1", b'[{"data":1},]', 400, "body"),
+    (NDJSON, "", b'{"data":1}\n' * 1001, 413, ""),
+    (NDJSON | {"Wirelog-Key": "k"}, "", b'{"data":1}', 400, "Wirelog-Key"),
+    (NDJSON | {"Idempotency-Key": "k"}, "", b'{"data":1}', 400, "Idempotency-Key"),
+]
+
+
+def test_a_batch_that_is_none_is_refused_whole(door: Door, key: dict[str, str]) -> None:
+    for headers, query, body, status, field in BROKEN_BATCHES:
+        reply = door.post(PUBLISH + query, body, key | headers)
+        assert (reply.status, reply.json().get("field", "")) == (status, field), body
+    assert stored() == []
+
+
+@pytest.mark.parametrize("query", ["", "?atomic=1"])
+def test_what_keeps_all_lines_out_is_the_answer_to_the_request(door: Door, key: dict[str, str], query: str) -> None:
+    body = b'{"data":1}\n{"data":2}'
+    assert (door.post(f"/api/streams/nowhere/records{query}", body, key | NDJSON)).status == 404
+    reader = {"X-API-Key": api_key("*", "read")}
+    assert (door.post(PUBLISH + query, body, reader | NDJSON)).status == 403
+    door.run(Trouble(DatabaseError("database or disk is full")).befall(door.engine.journal))
+    assert (door.post(PUBLISH + query, body, key | NDJSON)).status == 507
+    assert stored() == []
+
+
+def test_a_full_batch_is_one_transaction(door: Door, key: dict[str, str]) -> None:
+    before = door.engine.journal.batches
+    reply = door.post(f"{PUBLISH}?atomic=1", b'{"data":1}\n' * 1000, key | NDJSON)
+    assert [line["offset"] for line in reply.lines()] == list(range(1, 1001))
+    assert door.engine.journal.batches == before + 1
+
+
+# Together, in the journal
+
+
+def test_items_that_belong_together_leave_no_trace_when_one_is_bad() -> None:
+    from django.db import connections
+
+    items = [journal.Item("room", "1", idempotency_key="k"), journal.Item("room", "2", expect_offset=7), journal.Item("no", "3")]
+    with pytest.raises(journal.Rejected) as rejected:
+        journal.append_together(connections["default"], items)
+    assert (rejected.value.index, rejected.value.error.code) == (1, 113)
+    assert (stored(), head("room")) == ([], 0)
