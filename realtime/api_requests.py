@@ -69,7 +69,7 @@ class ChannelRequest(Struct):
 
 
 class Since(Struct):
-    """A position in a stream."""
+    """A position: the records after it are meant, or in reverse those before it."""
 
     offset: Offset = 0
     epoch: Annotated[str, Meta(max_length=MAX_KEY)] = ""
@@ -78,7 +78,7 @@ class Since(Struct):
 class HistoryRequest(Struct):
     channel: Channel
     limit: Annotated[int, Meta(description="Records at most; 0 asks for the position only, a negative number for a whole page.")] = 0
-    since: Annotated[Since, Meta(description="Records after this position, or before it in reverse.")] | None = None
+    since: Since | None = None
     reverse: Annotated[bool, Meta(description="Newest first.")] = False
 
 
@@ -155,6 +155,10 @@ class Error(Struct):
     message: str
 
 
+class ErrorAnswer(Struct):
+    error: Error
+
+
 class Response(Struct, omit_defaults=True):
     """One of the two."""
 
@@ -203,8 +207,8 @@ class BatchResult(Struct):
     replies: list[Any]
 
 
-class Publication(Struct, omit_defaults=True, kw_only=True):
-    """A record, as history tells it."""
+class Publication(Struct, kw_only=True):
+    """A record, as history tells it. Only the documentation makes one of these: what is sent is `protocol.publication`."""
 
     data: Annotated[Raw, Meta(description="The payload, as it was published.")]
     offset: int

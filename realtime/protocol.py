@@ -279,7 +279,8 @@ def push(channel: str, kind: str, body: str) -> str:
 class ClientInfo(msgspec.Struct, omit_defaults=True):
     user: str
     client: str
-    conn_info: msgspec.Raw = NOTHING
+    # Not a default of bytes: the documentation tells of this struct, too.
+    conn_info: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class ConnectResult(msgspec.Struct, omit_defaults=True):

@@ -4,11 +4,12 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler
 
-from . import access, api, consumers, errors, probes, stream_api
+from . import access, api, consumers, errors, openapi, probes, stream_api
 
 PATHS: dict[tuple[str, str], Any] = {
     ("http", "/healthz"): probes.Healthz.as_asgi(),
     ("http", "/readyz"): probes.Readyz.as_asgi(),
+    ("http", "/api/openapi.json"): openapi.OpenApi.as_asgi(),
     ("websocket", "/connection/websocket"): consumers.WebSocketConsumer.as_asgi(),
 }
 streams: Any = stream_api.StreamApi.as_asgi()

@@ -1,0 +1,81 @@
+"""The document is compared with the tables that it is made from, and with what is really answered."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from realtime import api, openapi, routing
+from realtime.access import API_RIGHTS
+from realtime.errors import WirelogError
+
+DOCUMENT: dict[str, Any] = json.loads(openapi.encoded())
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in DOCUMENT["paths"].items():
+        for operation in methods.values():
+            yield path, operation
+
+
+def test_it_is_a_valid_document() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_every_method_has_an_entry_and_no_other() -> None:
+    paths = {path for path, operation in operations() if "methods" in operation["tags"]}
+    assert paths == {f"/api/{name}" for name in api.METHODS}
+
+
+def test_the_probes_have_entries() -> None:
+    for path in ("/healthz", "/readyz"):
+        assert ("http", path) in routing.PATHS
+        assert DOCUMENT["paths"][path]["get"]["security"] == []
+
+
+def test_every_operation_says_what_it_is_for_and_has_a_name_of_its_own() -> None:
+    names = [operation["operationId"] for _, operation in operations()]
+    assert len(set(names)) == len(names)
+    assert all(operation["summary"].endswith(".") for _, operation in operations())
+
+
+@pytest.mark.parametrize("name", api.METHODS)
+def test_an_entry_tells_what_a_key_needs(name: str) -> None:
+    description = DOCUMENT["paths"][f"/api/{name}"]["post"]["description"]
+    right = API_RIGHTS[name]
+    if right is None:
+        assert description == "Needs any key."
+    else:
+        assert description.startswith(f"Needs {right.action} on ")
+        assert ("everything" in description) == right.everywhere
+
+
+@pytest.mark.parametrize("name", api.METHODS)
+def test_the_example_of_a_method_fits_its_request(name: str) -> None:
+    body = DOCUMENT["paths"][f"/api/{name}"]["post"]["requestBody"]["content"]["application/json"]
+    assert api.decode(json.dumps(body["example"]).encode(), api.METHODS[name].request) is not None
+    validator(body["schema"]).validate(body["example"])
+
+
+def validator(schema: dict[str, Any]) -> Any:
+    return Draft202012Validator(schema | {"components": DOCUMENT["components"]})
+
+
+def test_every_error_is_listed_with_its_code() -> None:
+    listed = {one["const"]: one["title"] for one in DOCUMENT["components"]["schemas"]["Error"]["properties"]["code"]["oneOf"]}
+    assert listed == {error.code: error.__name__ for error in WirelogError.__subclasses__()}
+
+
+async def test_it_is_served_to_everybody() -> None:
+    scope = {"type": "http", "method": "GET", "path": "/api/openapi.json", "headers": [(b"host", b"any.example")]}
+    client: Any = ApplicationCommunicator(routing.Application(None), scope)  # type: ignore[no-untyped-call]
+    await client.send_input({"type": "http.request", "body": b""})
+    start = await client.receive_output()
+    body = (await client.receive_output())["body"]
+    await client.wait()
+    assert (start["status"], dict(start["headers"])[b"content-type"]) == (200, b"application/json")
+    assert json.loads(body)["openapi"] == "3.1.0"
