@@ -12,6 +12,7 @@ from . import access, engine
 from .access import Caller
 from .errors import FOREIGN_ORIGIN, SLOW, Close
 from .failpoints import failpoint
+from .outbox import Frame
 from .session import Session
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class WebSocketConsumer(AsyncConsumer):
     async def _write(self, session: Session) -> None:
         """The one task that writes to this socket."""
         now = session.engine.loop.time
+        send = self._extension.get("send", self._send_text)
         # A send fails when the peer has gone; the server tells the consumer as well.
         with contextlib.suppress(OSError, RuntimeError):
             while True:
@@ -84,19 +86,27 @@ class WebSocketConsumer(AsyncConsumer):
                     session.outbox.finish()
                 while session.closing != SLOW and (frame := session.outbox.take(now())) is not None:
                     failpoint("socket.before_send")
-                    await self.base_send({"type": "websocket.send", "text": frame})
+                    await send(frame)
                 if session.closing is not None and session.finished:
                     await self._close(session.closing)
                     return
                 await self.wake.wait()
 
+    async def _send_text(self, frame: Frame) -> None:
+        """As ASGI has it. Our servers take the pieces as they are, and make no text of them that they would encode again."""
+        await self.base_send({"type": "websocket.send", "text": b"\n".join(frame).decode()})
+
     async def _close(self, close: Close) -> None:
         await self.base_send({"type": "websocket.close", "code": close.code, "reason": close.reason})
 
     def _abort(self) -> None:
-        extension = self.scope.get("extensions", {}).get("wirelog")
-        if extension is not None:
-            extension["abort"]()
+        if "abort" in self._extension:
+            self._extension["abort"]()
+
+    @property
+    def _extension(self) -> Any:
+        """What `serve` offers beyond ASGI; empty under any other server."""
+        return self.scope.get("extensions", {}).get("wirelog", {})
 
     def _subprotocol(self) -> str | None:
         """The JSON subprotocol, if offered: a browser fails the handshake when none of its offers is taken."""

@@ -12,7 +12,6 @@ import daphne.server  # isort: skip
 
 import asyncio
 import socket
-import struct
 import time
 from functools import partial
 from typing import Any
@@ -25,7 +24,9 @@ from twisted.internet import tcp
 from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, STDLibLogObserver, globalLogBeginner
 
 from .conf import limit
+from .frames import BINARY, TEXT, frame_head, text_frame
 from .lifetime import Application, Lifetime, Lingering, Peer
+from .outbox import Frame
 
 # Its declared types are zope interfaces, which the type checker does not understand.
 reactor: Any = twisted_reactor
@@ -110,7 +111,7 @@ class Transport(tcp.Server):
 class WebSocket(WebSocketProtocol):  # type: ignore[misc]
     def scope(self) -> dict[str, Any]:
         """What Daphne leaves out of the scope, and our own extension."""
-        return {"scheme": "ws", "extensions": {"wirelog": {"abort": self.transport.abort}}}
+        return {"scheme": "ws", "extensions": {"wirelog": {"abort": self.transport.abort, "send": self.send_frame}}}
 
     # In. One growing buffer per message: a list of its pieces costs a hundred bytes for each.
 
@@ -167,7 +168,12 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]
         # Not sendMessage: it holds outgoing messages to the limit of incoming ones.
         if self.state == self.STATE_OPEN:
             payload = content if isinstance(content, bytes) else content.encode()
-            self.transport.write(_frame_head(2 if binary else 1, len(payload)) + payload)
+            self.transport.write(frame_head(BINARY if binary else TEXT, len(payload)) + payload)
+
+    async def send_frame(self, frame: Frame) -> None:
+        """A text message as `outbox.take` gives it."""
+        if self.state == self.STATE_OPEN:
+            self.transport.writeSequence(text_frame(frame))
 
     def application_done(self, task: "asyncio.Task[None]") -> None:
         """Daphne would leave the socket of an application that returned without closing it open for ever."""
@@ -177,14 +183,6 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]
     def _closeConnection(self, abort: bool = False) -> None:
         # After a complete closing handshake there is nothing to abort: a reset would only look like an error to proxies.
         super()._closeConnection(abort and not self.wasClean)
-
-
-def _frame_head(opcode: int, size: int) -> bytes:
-    if size < 126:
-        return struct.pack("!BB", 0x80 | opcode, size)
-    if size < 65_536:
-        return struct.pack("!BBH", 0x80 | opcode, 126, size)
-    return struct.pack("!BBQ", 0x80 | opcode, 127, size)
 
 
 class Request(WebRequest):  # type: ignore[misc]

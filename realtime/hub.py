@@ -8,7 +8,7 @@ nothing that was queued is ever dropped, so there is no gap and no duplicate to 
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from . import hints, latest, protocol
 from .conf import limit
@@ -21,7 +21,7 @@ from .newest import Newest
 from .outbox import Batch
 from .protocol import Publication
 from .reads import Page, Reads
-from .ring import Ring, cut
+from .ring import Ring
 from .tick import Head
 
 # A hint may overtake another one by this much before the database is asked for what is missing.
@@ -245,14 +245,14 @@ class Hub:
         lines = encode(feed, records)
         # Of what is superseded soon, no more than a frame waits for anybody.
         most = self._frame if feed.newest else None
-        for batch in batches(lines, self._frame):
+        for batch in Batch(lines).split(self._frame):
             fell_behind = [subscription for subscription in feed.live if not subscription.subscriber.outbox.offer(batch, most)]
             for subscription in fell_behind:
                 subscription.fall_behind()
                 subscription.subscriber.pump.add(subscription)
                 subscription.subscriber.pump.start()
-            self.delivered += len(batch.lines) * len(feed.live)
-            feed.last += len(batch.lines)
+            self.delivered += batch.count * len(feed.live)
+            feed.last += batch.count
             if feed.newest is None:
                 feed.ring.append(batch)
                 self._count_ring(feed, batch.size)
@@ -283,7 +283,7 @@ class Hub:
         if batch is None:
             # Identical reads in flight are one read, and one encoding: after a restart everybody asks for the same.
             batch = await self._reading.join((feed, position), lambda: self._read_page(feed, position))
-        return Step(batch, position + len(batch.lines)) if batch is not None else None
+        return Step(batch, position + batch.count) if batch is not None else None
 
     async def _read_page(self, feed: Feed, position: int) -> Batch | None:
         # Pages end at common offsets, so that readers who lag by different amounts soon ask for the same ones.
@@ -346,19 +346,6 @@ def encode(feed: Feed, records: Page) -> list[str]:
 
 def newest_for(stream: Stream, last: int) -> Newest | None:
     return Newest(last, limit("PAGE_RECORDS"), limit("PAGE_BYTES")) if stream.delivery == Delivery.NEWEST else None
-
-
-def batches(lines: list[str], size: int) -> Iterator[Batch]:
-    """`lines` as batches of at most `size` bytes, each of which goes as one frame to whoever keeps up."""
-    whole = Batch(lines)
-    if whole.size <= size:
-        yield whole
-        return
-    start = 0
-    while start < len(lines):
-        part = cut(lines, whole.sizes, start, size)
-        yield Batch(part)
-        start += len(part)
 
 
 def _read_state(stream_id: int) -> tuple[str, int] | None:

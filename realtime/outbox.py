@@ -5,13 +5,16 @@ unconfirmed since the last answered ping. The window follows the reader: it doub
 slow, since a client may answer a ping only after it has handled everything before it.
 """
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from .errors import NO_PONG, SLOW, Close
 from .protocol import PING
 
+_PING = PING.encode()
 MIN_WINDOW = 512
 FIRST_WINDOW = 4_096
 MAX_WINDOW = 524_288
@@ -21,30 +24,57 @@ QUICK_SECONDS = 1.0
 LATE_SECONDS = 2.0
 
 
+# A frame in pieces that a newline joins. Most are a whole batch, which all its receivers share: nothing is copied for one of them.
+Frame = list[bytes]
+
+
 class Batch:
     """Messages that are queued together: consecutive publications of one stream, or one reply. Shared by all that receive it."""
 
-    __slots__ = ("control", "lines", "size", "sizes", "text")
+    __slots__ = ("control", "data", "ends")
 
     def __init__(self, lines: Sequence[str], control: bool = False) -> None:
-        self.lines = lines
+        encoded = [line.encode() for line in lines]
+        # The messages, joined by newlines.
+        self.data = b"\n".join(encoded)
+        # Where each ends, with the newline that joins it to the next.
+        self.ends = list(accumulate(len(line) + 1 for line in encoded))
         # A reply or control push, which is never refused.
         self.control = control
-        self.text = "\n".join(lines)
-        # Bytes on the wire, with the newline that joins each message to the next.
-        self.sizes = [len(line) + 1 if line.isascii() else len(line.encode()) + 1 for line in lines]
-        self.size = sum(self.sizes)
+
+    @property
+    def count(self) -> int:
+        return len(self.ends)
+
+    @property
+    def size(self) -> int:
+        """Bytes on the wire."""
+        return self.ends[-1] if self.ends else 0
+
+    def start_of(self, index: int) -> int:
+        return self.ends[index - 1] if index else 0
 
     def fitting(self, start: int, room: int) -> int:
         """The end of the longest run of messages from `start` that takes at most `room` bytes."""
-        end = start
-        while end < len(self.sizes) and self.sizes[end] <= room:
-            room -= self.sizes[end]
-            end += 1
-        return end
+        return bisect_right(self.ends, self.start_of(start) + room, start)
 
-    def slice(self, start: int, end: int) -> str:
-        return self.text if end - start == len(self.lines) else "\n".join(self.lines[start:end])
+    def slice(self, start: int, end: int) -> bytes:
+        return self.data if end - start == len(self.ends) else self.data[self.start_of(start) : self.ends[end - 1] - 1]
+
+    def part(self, start: int, end: int) -> "Batch":
+        """The messages from `start` to `end` as a batch of their own."""
+        part = Batch(())
+        first = self.start_of(start)
+        part.data, part.ends = self.slice(start, end), [place - first for place in self.ends[start:end]]
+        return part
+
+    def split(self, size: int) -> Iterator["Batch"]:
+        """In parts of at most `size` bytes, but of one message at least."""
+        start = 0
+        while start < len(self.ends):
+            end = max(self.fitting(start, size), start + 1)
+            yield self.part(start, end) if end - start < len(self.ends) else self
+            start = end
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +167,13 @@ class Outbox:
 
     # Out
 
-    def take(self, now: float) -> str | None:
-        """The next frame: all that waits and may go, joined; None when nothing may."""
+    def take(self, now: float) -> Frame | None:
+        """The next frame: all that waits and may go; None when nothing may."""
         parts = self._take_parts()
         if self._needs_ping():
             self._due = False
-            parts.append(PING)
-            self._sent += len(PING) + 1
+            parts.append(_PING)
+            self._sent += len(_PING) + 1
             self._ping_sent = now
             self._ping_mark = self._sent
             self._next_ping = now + self._limits.ping_seconds
@@ -151,15 +181,15 @@ class Outbox:
             return None
         if self.on_room is not None and self.has_room:
             self.on_room()
-        return "\n".join(parts) if len(parts) > 1 else parts[0]
+        return parts
 
-    def _take_parts(self) -> list[str]:
-        parts: list[str] = []
+    def _take_parts(self) -> Frame:
+        parts: Frame = []
         # One window in flight. A single message may go whenever less than a window does.
         room = min(self._limits.frame_bytes, self.window - self.unconfirmed)
         while self._batches and room > 0:
             batch = self._batches[0]
-            end = len(batch.lines) if self._at == 0 and batch.size <= room else batch.fitting(self._at, room)
+            end = batch.fitting(self._at, room)
             if end == self._at:
                 if parts:
                     break
@@ -169,11 +199,10 @@ class Outbox:
         return parts
 
     def _advance(self, batch: Batch, end: int) -> int:
-        whole = end - self._at == len(batch.lines)
-        size = batch.size if whole else sum(batch.sizes[self._at : end])
+        size = batch.ends[end - 1] - batch.start_of(self._at)
         self._sent += size
         self.waiting -= size
-        if end < len(batch.lines):
+        if end < len(batch.ends):
             self._at = end
         else:
             self._at = 0
@@ -224,7 +253,7 @@ class Outbox:
             waited = now - self._ping_sent
             if waited > self._limits.progress_seconds:
                 return SLOW
-            alone = self.unconfirmed <= len(PING) + 1
+            alone = self.unconfirmed <= len(_PING) + 1
             return NO_PONG if alone and waited > self._limits.pong_seconds else None
         if self._next_ping is not None and now >= self._next_ping:
             self._due = True

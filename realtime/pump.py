@@ -74,7 +74,7 @@ class Pump:
             if step is None:
                 self._end(subscription, INSUFFICIENT_STATE)
                 return
-            if not step.batch.lines or self._outbox.offer(step.batch):
+            if not step.batch.count or self._outbox.offer(step.batch):
                 subscription.position = step.position
             else:
                 # Live streams of this connection have filled it meanwhile.

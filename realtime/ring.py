@@ -1,7 +1,6 @@
 """The latest records of one stream in memory, encoded, and contiguous up to its head."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
 
 from .outbox import Batch
 
@@ -27,13 +26,13 @@ class Ring:
     def append(self, batch: Batch) -> None:
         """The records after `last`."""
         self._batches.append(batch)
-        self._firsts.append(self._firsts[-1] + len(batch.lines))
+        self._firsts.append(self._firsts[-1] + batch.count)
         self.size += batch.size
 
     def prepend(self, batch: Batch) -> None:
         """The records before `first`: a page that one reader needed, and others will too."""
         self._batches.insert(0, batch)
-        self._firsts.insert(0, self.first - len(batch.lines))
+        self._firsts.insert(0, self.first - batch.count)
         self.size += batch.size
 
     def drop(self, size: int) -> None:
@@ -51,13 +50,4 @@ class Ring:
         if index < 0 or index >= len(self._batches):
             return None
         batch, start = self._batches[index], position + 1 - self._firsts[index]
-        return batch if start == 0 else Batch(batch.lines[start:])
-
-
-def cut(lines: Sequence[str], sizes: Sequence[int], start: int, size: int) -> Sequence[str]:
-    """`lines` from `start`, at most `size` bytes of them, but one at least."""
-    end = start
-    while end < len(lines) and (size >= sizes[end] or end == start):
-        size -= sizes[end]
-        end += 1
-    return lines[start:end]
+        return batch if start == 0 else batch.part(start, batch.count)

@@ -10,11 +10,14 @@ from typing import Any
 import uvicorn
 import uvloop
 import wsproto.events
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from .conf import limit
+from .frames import text_frame
 from .lifetime import Application, Lifetime, Lingering, Peer
 from .listener import BACKLOG
+from .outbox import Frame
 
 # Bytes that wait for a slow reader in user space before `send` does.
 WRITE_BUFFER = 65_536
@@ -59,7 +62,14 @@ class WebSocket(WSProtocol):
     def handle_connect(self, event: wsproto.events.Request) -> None:
         super().handle_connect(event)
         # The application starts after this returns.
-        self.scope["extensions"]["wirelog"] = {"abort": self.transport.abort}
+        self.scope["extensions"]["wirelog"] = {"abort": self.transport.abort, "send": self.send_frame}
+
+    async def send_frame(self, frame: Frame) -> None:
+        """A text message, without the copies that wsproto makes of it. Raises ClientDisconnected."""
+        await self.writable.wait()
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            raise ClientDisconnected
+        self.transport.writelines(text_frame(frame))
 
     def handle_message(self, event: wsproto.events.TextMessage | wsproto.events.BytesMessage) -> None:
         size = len(event.data.encode()) if isinstance(event.data, str) else len(event.data)

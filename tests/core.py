@@ -19,6 +19,7 @@ from realtime.engine import Engine, current
 from realtime.models import ApiKey, Stream
 from realtime.session import Session
 
+from .frames import taken
 from .waiting import eventually
 
 T = TypeVar("T")
@@ -162,7 +163,7 @@ class Client:
     def drain(self) -> list[Message]:
         """Everything that may be sent now; returns all messages so far."""
         now = self.engine.loop.time()
-        while (frame := self.session.outbox.take(now)) is not None:
+        while (frame := taken(self.session.outbox, now)) is not None:
             for line in frame.split("\n"):
                 if line == "{}":
                     self.session.outbox.pong(now)

@@ -20,6 +20,7 @@ from realtime.reads import Page
 from realtime.tick import Head
 
 from . import clock
+from .frames import taken
 
 EPOCH = "aZkQwErt"
 STREAM_ID = 1
@@ -124,7 +125,7 @@ class Client:
         loop = asyncio.get_running_loop()
         while True:
             wake.clear()
-            while (frame := outbox.take(loop.time())) is not None:
+            while (frame := taken(outbox, loop.time())) is not None:
                 await asyncio.sleep(self.pace)
                 for line in frame.split("\n"):
                     await self._handle(outbox, json.loads(line))
@@ -449,7 +450,7 @@ def test_a_record_of_an_ephemeral_stream_goes_to_whoever_has_room() -> None:
         before = world.hub.delivered
         body = protocol.publication(Publication(0, '{"x":1}', 7))
         world.hub.take_hint(hints.encode(hints.Hint(events=[hints.Event(STREAM_ID, "pub", body)])))
-        assert quick.outbox.take(0) == '{"push":{"channel":"s","pub":{"data":{"x":1},"time":7}}}'
+        assert taken(quick.outbox, 0) == '{"push":{"channel":"s","pub":{"data":{"x":1},"time":7}}}'
         assert world.hub.delivered == before + 1
 
     scenario(body)
@@ -466,7 +467,7 @@ def test_who_comes_and_goes_is_told_to_those_who_asked_and_have_room() -> None:
         full.outbox.offer(Batch(["x" * SMALL.outbox_bytes]))
         waiting = full.outbox.waiting
         world.hub.take_hint(hints.encode(hints.Hint(events=[hints.Event(STREAM_ID, "join", '{"user":"7"}')])))
-        assert watching.outbox.take(0) == '{"push":{"channel":"s","join":{"info":{"user":"7"}}}}'
+        assert taken(watching.outbox, 0) == '{"push":{"channel":"s","join":{"info":{"user":"7"}}}}'
         assert (other.outbox.waiting, full.outbox.waiting) == (0, waiting)
         watching.drop()
         assert len(feed.watching) == 1

@@ -1,7 +1,11 @@
+from itertools import accumulate
+
 import pytest
 
 from realtime.errors import NO_PONG, SLOW
 from realtime.outbox import FIRST_WINDOW, MAX_WINDOW, MIN_WINDOW, Batch, Limits, Outbox
+
+from .frames import messages, taken
 
 LIMITS = Limits(outbox_bytes=10_000, frame_bytes=1_000, ping_seconds=25, pong_seconds=8, progress_seconds=30)
 
@@ -21,7 +25,7 @@ class Desk:
     def drain(self, now: float = 0.0) -> list[str]:
         """The messages of all frames that may go now."""
         messages = []
-        while (frame := self.outbox.take(now)) is not None:
+        while (frame := taken(self.outbox, now)) is not None:
             messages += frame.split("\n")
         return messages
 
@@ -37,7 +41,16 @@ def lines(count: int, size: int) -> Batch:
 )
 def test_a_batch_knows_its_size_in_bytes_on_the_wire(texts: list[str], sizes: list[int]) -> None:
     batch = Batch(texts)
-    assert (batch.sizes, batch.size, batch.text) == (sizes, sum(sizes), "\n".join(texts))
+    assert (batch.ends, batch.size, messages(batch)) == (list(accumulate(sizes)), sum(sizes), texts)
+
+
+@pytest.mark.parametrize(("size", "counts"), [(1, [1] * 5), (100, [1] * 5), (250, [2, 2, 1]), (500, [5]), (10_000, [5])])
+def test_a_batch_is_split_between_messages(size: int, counts: list[int]) -> None:
+    batch = lines(5, 100)
+    parts = list(batch.split(size))
+    assert [part.count for part in parts] == counts
+    assert [message for part in parts for message in messages(part)] == messages(batch)
+    assert [part.size for part in parts] == [100 * count for count in counts]
 
 
 def test_everything_that_waits_goes_as_one_frame_in_order() -> None:
@@ -45,19 +58,19 @@ def test_everything_that_waits_goes_as_one_frame_in_order() -> None:
     desk.outbox.control("reply")
     desk.outbox.offer(Batch(["one", "two"]))
     desk.outbox.control("push")
-    assert desk.outbox.take(0) == "reply\none\ntwo\npush"
-    assert desk.outbox.take(0) is None
+    assert taken(desk.outbox, 0) == "reply\none\ntwo\npush"
+    assert taken(desk.outbox, 0) is None
     assert (desk.outbox.waiting, desk.wakes) == (0, 3)
 
 
 def test_a_frame_is_cut_between_messages_at_the_frame_size() -> None:
     desk = Desk()
     desk.outbox.offer(lines(15, 100))
-    first = desk.outbox.take(0) or ""
+    first = taken(desk.outbox, 0) or ""
     assert len(first.split("\n")) == 10
     assert len(first) < LIMITS.frame_bytes
-    second = desk.outbox.take(0) or ""
-    assert first.split("\n") + second.split("\n") == lines(15, 100).lines
+    second = taken(desk.outbox, 0) or ""
+    assert first.split("\n") + second.split("\n") == messages(lines(15, 100))
 
 
 def test_a_message_larger_than_a_frame_goes_alone() -> None:
@@ -65,7 +78,7 @@ def test_a_message_larger_than_a_frame_goes_alone() -> None:
     large = "x" * 3_000
     for text in ("a", large, "b"):
         desk.outbox.control(text)
-    assert [desk.outbox.take(0) for _ in range(3)] == ["a", large + "\n{}", "b"]
+    assert [taken(desk.outbox, 0) for _ in range(3)] == ["a", large + "\n{}", "b"]
 
 
 def test_at_most_a_window_and_one_message_is_unconfirmed() -> None:
@@ -73,7 +86,7 @@ def test_at_most_a_window_and_one_message_is_unconfirmed() -> None:
     desk.outbox.offer(lines(100, 100))
     sent = [message for message in desk.drain() if message != "{}"]
     assert FIRST_WINDOW <= len(sent) * 100 < FIRST_WINDOW + 100
-    assert desk.outbox.take(0) is None
+    assert taken(desk.outbox, 0) is None
 
 
 def test_the_rest_follows_the_pong_and_nothing_is_lost_or_doubled() -> None:
@@ -84,16 +97,16 @@ def test_the_rest_follows_the_pong_and_nothing_is_lost_or_doubled() -> None:
     for second in range(20):
         received += [message for message in desk.drain(second) if message != "{}"]
         desk.outbox.pong(second + 0.5)
-    assert received == batch.lines
+    assert received == messages(batch)
 
 
 def test_a_ping_goes_out_when_half_a_window_is_unconfirmed() -> None:
     desk = Desk()
     desk.outbox.offer(lines(20, 100))
-    assert "{}" not in (desk.outbox.take(0) or "")
-    assert "{}" not in (desk.outbox.take(0) or "")
+    assert "{}" not in (taken(desk.outbox, 0) or "")
+    assert "{}" not in (taken(desk.outbox, 0) or "")
     desk.outbox.offer(lines(2, 100))
-    assert (desk.outbox.take(0) or "").endswith("\n{}")
+    assert (taken(desk.outbox, 0) or "").endswith("\n{}")
 
 
 def test_only_one_ping_is_outstanding() -> None:
@@ -127,7 +140,7 @@ def test_the_window_stays_within_its_bounds() -> None:
 def test_an_idle_ping_says_nothing_of_speed() -> None:
     desk = Desk()
     desk.outbox.tick(1_000.0)
-    assert desk.outbox.take(1_000.0) == "{}"
+    assert taken(desk.outbox, 1_000.0) == "{}"
     desk.outbox.pong(1_000.1)
     assert desk.outbox.window == FIRST_WINDOW
 
@@ -190,17 +203,17 @@ def test_it_tells_when_less_than_half_waits() -> None:
 def test_the_first_ping_comes_on_schedule_and_each_ping_sets_the_next() -> None:
     desk = Desk(connected=False)
     assert desk.outbox.tick(1_000_000.0) is None
-    assert desk.outbox.take(1_000_000.0) is None
+    assert taken(desk.outbox, 1_000_000.0) is None
     desk.outbox.start_pings(10.0)
     desk.outbox.tick(9.9)
-    assert desk.outbox.take(9.9) is None
+    assert taken(desk.outbox, 9.9) is None
     desk.outbox.tick(10.0)
-    assert desk.outbox.take(10.0) == "{}"
+    assert taken(desk.outbox, 10.0) == "{}"
     desk.outbox.pong(10.1)
     desk.outbox.tick(34.9)
-    assert desk.outbox.take(34.9) is None
+    assert taken(desk.outbox, 34.9) is None
     desk.outbox.tick(35.0)
-    assert desk.outbox.take(35.0) == "{}"
+    assert taken(desk.outbox, 35.0) == "{}"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 from realtime.outbox import Batch
 from realtime.ring import Ring
 
+from .frames import messages
+
 
 def batch(first: int, last: int) -> Batch:
     return Batch([f"{offset:09}" for offset in range(first, last + 1)])
 
 
 def offsets(page: Batch | None) -> list[int] | None:
-    return None if page is None else [int(line) for line in page.lines]
+    return None if page is None else [int(line) for line in messages(page)]
 
 
 def test_an_empty_ring_has_nothing_after_any_position() -> None:

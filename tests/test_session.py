@@ -16,6 +16,7 @@ from realtime.errors import SLOW, STALE
 from realtime.models import Audience, Membership, Record, Stream
 
 from .core import Client, api_key, append, cookie, elsewhere, head, person, quiet, running
+from .frames import taken
 from .test_group_commit import Desk
 from .waiting import eventually
 
@@ -361,7 +362,7 @@ async def test_one_that_has_connected_is_never_stale_but_must_answer_pings(engin
     alice.drain()
     now += 26
     alice.session.tick(now + 26)
-    assert alice.session.outbox.take(now + 26) == "{}"
+    assert taken(alice.session.outbox, now + 26) == "{}"
     alice.session.tick(now + 33)
     assert alice.closing is None
     alice.session.tick(now + 35)
@@ -372,7 +373,7 @@ async def test_a_pong_in_any_shape_is_one_and_a_stray_one_is_ignored(engine: Eng
     now = engine.loop.time()
     for pong in ("{}", "{}\n", "{ }", '{"id":0}'):
         alice.session.tick(now + 60)
-        assert alice.session.outbox.take(now) == "{}"
+        assert taken(alice.session.outbox, now) == "{}"
         await alice.session.receive(pong)
         await alice.session.receive(pong)
         assert alice.session.outbox._ping_sent is None
