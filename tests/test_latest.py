@@ -162,7 +162,7 @@ class Property(TestCase):
         Stream.objects.create(name="iot", readers=Audience.ANYONE)
         state: dict[str, int] = {}
         for offset, (key, removed) in enumerate(published, 1):
-            append("iot", "1", key=key, removed=removed)
+            append("iot", "1", key=key, removed=removed and key != "")
             state.pop(key, None)
             if key and not removed:
                 state[key] = offset
