@@ -17,6 +17,7 @@ from .names import display_names
 from .presence import people_by_stream
 from .protocol import NOTHING, Offset, decode_params, payload
 from .registry import rpc
+from .series import MAX_POINTS, SeriesResult, series
 
 MAX_NAMES = 100
 MAX_STREAMS = 500
@@ -79,6 +80,22 @@ class LatestParams(msgspec.Struct):
 @rpc("latest")
 def latest_records(identity: Identity, params: LatestParams) -> LatestResult:
     return latest(identity, params.stream, prefix=params.prefix, keys=params.keys, after=params.after, limit=params.limit)
+
+
+# series
+
+
+class SeriesParams(msgspec.Struct):
+    stream: str
+    fields: list[str] | None = None
+    since: Offset | None = None
+    until: Offset | None = None
+    points: int = MAX_POINTS
+
+
+@rpc("series")
+def series_points(identity: Identity, params: SeriesParams) -> SeriesResult:
+    return series(identity, params.stream, fields=params.fields, since=params.since, until=params.until, points=params.points)
 
 
 # mark_read

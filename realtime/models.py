@@ -4,6 +4,7 @@ import hashlib
 import re
 import secrets
 import string
+import uuid
 from datetime import datetime
 from typing import Any
 
@@ -84,6 +85,8 @@ class Stream(Template):
     tail = models.PositiveBigIntegerField(default=1, editable=False)
     # Payload bytes from tail to head.
     size = models.PositiveBigIntegerField(default=0, editable=False)
+    # Offset up to which the rollups go.
+    rolled = models.PositiveBigIntegerField(default=0, editable=False)
     archived = models.DateTimeField(null=True, blank=True)
     created = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -141,9 +144,34 @@ class Record(models.Model):
             # Latest per key.
             models.Index(fields=["stream", "key", "offset"], condition=~models.Q(key=""), name="record_latest"),
         ]
+        permissions = [("redact_record", "Can redact record")]
 
     def __str__(self) -> str:
         return f"{self.stream_id}@{self.offset}"
+
+
+class Rollup(models.Model):
+    """What the records of one block say of one field: what `series` adds up in place of a million payloads.
+
+    Block n of a size has the offsets n · size + 1 to (n + 1) · size. A row stands in its primary key (WITHOUT ROWID), by which alone it
+    is read: measured, a third of the time and half of the space of a row beside an index.
+    """
+
+    pk = models.CompositePrimaryKey("stream", "size", "block", "field")
+    stream = models.ForeignKey(Stream, models.CASCADE, related_name="rollups", db_index=False)
+    size = models.PositiveIntegerField()
+    block = models.PositiveBigIntegerField()
+    field = models.CharField(max_length=64)
+    # When its first and last value was received.
+    first_time = models.BigIntegerField()
+    last_time = models.BigIntegerField()
+    minimum = models.FloatField()
+    maximum = models.FloatField()
+    total = models.FloatField()
+    count = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.field} of block {self.block} of {self.size} in {self.stream_id}"
 
 
 class Membership(models.Model):
@@ -319,3 +347,12 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.subject}"
+
+
+class Database(models.Model):
+    """One row, which tells this database from any other: a copy put in its place is found out by it, and by how far it goes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+
+    def __str__(self) -> str:
+        return str(self.id)

@@ -1,10 +1,11 @@
 """Reads that never wait behind the writer: a few threads, each with a connection of its own that cannot write."""
 
 import asyncio
+import bisect
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 from django.db import connections
@@ -66,6 +67,43 @@ def bounded(found: Iterable[Publication]) -> tuple[Page, bool]:
             return page, True
         page.append(record)
     return page, False
+
+
+def first_since(connection: BaseDatabaseWrapper, milliseconds: int, stream_id: int | None = None) -> int:
+    """The offset of the first record of a stream that was received then or later; without a stream, the id among all records.
+
+    By bisection: ids and offsets grow with time, and time has no index. One over the newest when there is none; 0 without any record.
+    """
+    key, where, params = ("id", "1", ()) if stream_id is None else ('"offset"', "stream_id = %s", (stream_id,))
+    with connection.cursor() as cursor:
+
+        def one(sql: str, *more: int) -> int | None:
+            cursor.execute(f"{sql.format(key=key, table=Record._meta.db_table, where=where)} LIMIT 1", (*params, *more))
+            row = cursor.fetchone()
+            return int(row[0]) if row else None
+
+        oldest = one("SELECT {key} FROM {table} WHERE {where} ORDER BY {key}")
+        newest = one("SELECT {key} FROM {table} WHERE {where} ORDER BY {key} DESC")
+        if oldest is None or newest is None:
+            return 0
+        # Where a number is missing, the next one that is kept answers for it.
+        received = "SELECT received FROM {table} WHERE {where} AND {key} >= %s ORDER BY {key}"
+        return oldest + bisect.bisect_left(range(oldest, newest + 1), milliseconds, key=lambda number: one(received, number) or 0)
+
+
+@contextmanager
+def snapshot(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """All reads within see the database as it was at the first of them."""
+    if connection.in_atomic_block:
+        yield
+        return
+    with connection.cursor() as cursor:
+        # Not `atomic`, which asks for the write lock.
+        cursor.execute("BEGIN")
+        try:
+            yield
+        finally:
+            cursor.execute("ROLLBACK")
 
 
 class Reads:

@@ -1,4 +1,3 @@
-import bisect
 import time
 from typing import Any
 
@@ -6,6 +5,7 @@ import msgspec
 from django.contrib import admin
 from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.contrib.admin.views.main import SEARCH_VAR
+from django.db import connections
 from django.db.models import BinaryField, QuerySet
 from django.db.models.functions import Cast, Left, Length
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from realtime.models import Record, Stream
+from realtime.reads import first_since
 from realtime.times import stamp
 
 from .base import KeysetChangeList, MachineAdmin, link, named, who
@@ -39,22 +40,8 @@ class Received(SimpleListFilter):
         since = int(time.time() * 1000) - int(self.value() or 0) * 3_600_000
         stream = searched_stream(request.GET.get(SEARCH_VAR, ""))
         if stream is None:
-            return queryset.filter(id__gte=first_since(Record.objects.all(), "id", since))
-        return queryset.filter(stream=stream, offset__gte=first_since(Record.objects.filter(stream=stream), "offset", since))
-
-
-def first_since(records: QuerySet[Record], key: str, milliseconds: int) -> int:
-    """The key of the first record received then or later, by bisection: ids and offsets grow with time, and time has no index."""
-    keys = records.order_by(key).values_list(key, flat=True)
-    if (newest := keys.last()) is None:
-        return 0
-
-    def received(number: int) -> int:
-        """Of the record with this key, or of the next one that is kept."""
-        return records.filter(**{f"{key}__gte": number}).order_by(key).values_list("received", flat=True)[:1].get()
-
-    span = range(keys[0], newest + 1)
-    return span.start + bisect.bisect_left(span, milliseconds, key=received)
+            return queryset.filter(id__gte=first_since(connections["default"], since))
+        return queryset.filter(stream=stream, offset__gte=first_since(connections["default"], since, stream.pk))
 
 
 def searched_stream(term: str) -> Stream | None:
