@@ -21,6 +21,7 @@ SETTINGS = (
     Setting("MESSAGE_BYTES", 1_048_576, "Largest message a client may send; a larger one closes its connection (1009)."),
     Setting("PAYLOAD_BYTES", 131_072, "Largest payload of a record in a stream that sets no limit of its own (413)."),
     Setting("STREAMS_PER_CONNECTION", 128, "Subscriptions that one connection may hold (106)."),
+    Setting("STREAMS_PER_NAMESPACE", 10_000, "Streams of a namespace beyond which first use creates no more (106)."),
     Setting("CONNECTIONS", 10_000, "Connections that one process holds (3504); 0 sets no limit."),
     Setting("CONNECTIONS_PER_USER", 20, "Connections that one person holds to one process (3504); 0 sets no limit. Keys have their own."),
     Setting("COMMANDS_PER_SECOND", 50, "Commands of one connection in a second, publishes aside (111); 0 sets no limit."),

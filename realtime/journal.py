@@ -127,6 +127,7 @@ class _Batch:
     roles: Any = field(default_factory=dict)
     known: dict[RecordKey, tuple[int, bytes]] = field(default_factory=dict)
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+    full: set[str] = field(default_factory=set)
     room: bool = True
     now: int = 0
 
@@ -175,7 +176,7 @@ class _Batch:
 
     def _create(self, item: Item) -> Stream:
         """The stream that the first publish to a namespace makes. A refusal costs the others of the batch nothing."""
-        stream = namespaces.create(item.stream, item.identity, self.connection.alias)
+        stream = namespaces.create(item.stream, item.identity, self.connection.alias, self.full)
         self.streams[stream.name] = stream
         return stream
 

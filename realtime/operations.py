@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from . import notices, scopes
 from .audit import audit, command_principal
-from .models import ApiKey, Stream
+from .models import ApiKey, Namespace, Stream
 from .scopes import StoredScope
 
 # How long a secret works on after its rotation: a day to bring the new one to every device.
@@ -65,6 +65,30 @@ def _set_archived(actor: Actor, stream: Stream, archived: datetime | None) -> bo
         stream.save(update_fields=["archived"])
         note(actor, "stream.archive" if archived else "stream.unarchive", stream.name)
     return True
+
+
+def set_namespace(actor: Actor, name: str, fields: dict[str, Any]) -> tuple[Namespace, bool]:
+    """The template of `name`:*, made if it is missing, with these fields; and whether anything changed. Raises ValidationError."""
+    with transaction.atomic():
+        namespace = Namespace.objects.filter(name=name).first() or Namespace(name=name)
+        made = namespace.pk is None
+        before = {field: getattr(namespace, field) for field in fields}
+        changes = {field: value if made else [before[field], value] for field, value in fields.items() if made or before[field] != value}
+        if not made and not changes:
+            return namespace, False
+        for field, value in fields.items():
+            setattr(namespace, field, value)
+        namespace.full_clean()
+        namespace.save()
+        note(actor, "namespace.create" if made else "namespace.change", str(namespace), **changes)
+    return namespace, True
+
+
+def remove_namespace(actor: Actor, namespace: Namespace) -> None:
+    """Its streams stay; missing ones are unknown from now on."""
+    with transaction.atomic():
+        note(actor, "namespace.delete", str(namespace))
+        namespace.delete()
 
 
 def create_key(actor: Actor, name: str, granted: list[StoredScope], expires: datetime | None, **limits: int) -> tuple[ApiKey, str]:

@@ -5,7 +5,8 @@ from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 
-from realtime.models import AuditEntry, Membership, Stream
+from realtime.models import AuditEntry, Membership, Namespace, Stream
+from realtime.namespaces import TEMPLATE_FIELDS
 
 from . import desk
 
@@ -34,9 +35,10 @@ def act(client: Client, action: str, *streams: Stream) -> str:
 
 
 def form_of(stream: Stream, **changed: Any) -> dict[str, Any]:
-    fields = ("title", "kind", "readers", "writers", "max_payload", "keep_days", "keep_records", "keep_bytes")
+    fields = ("title", "kind", "readers", "writers", "delivery", "max_payload", "keep_days", "keep_records", "keep_bytes")
     management = {"memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
-    return {field: getattr(stream, field) for field in fields} | {"presence": "on", "join_leave": "on"} | management | changed
+    switches = {"presence": "on", "join_leave": "on", "durable": "on"}
+    return {field: getattr(stream, field) for field in fields} | switches | management | changed
 
 
 def test_an_operator_archives_and_unarchives_and_it_is_audited(operator: Client, stream: Stream) -> None:
@@ -159,3 +161,43 @@ def test_the_list_shows_positions_and_leads_to_page_and_records(operator: Client
     assert 'href="/admin/realtime/record/?q=iot%3Api"' in page
     assert '<td class="field-head">2</td>' in page
     assert operator.get("/admin/realtime/record/?q=iot%3Api").status_code == 200
+
+
+def test_whether_a_stream_is_durable_is_settled_when_it_is_made(operator: Client, stream: Stream) -> None:
+    operator.post(f"{LIST}{stream.pk}/change/", form_of(stream, durable="", title="New"))
+    stream.refresh_from_db()
+    assert (stream.title, stream.durable) == ("New", True)
+    operator.post(f"{LIST}add/", form_of(Stream(), name="cursors", durable=""))
+    assert not Stream.objects.get(name="cursors").durable
+
+
+# Namespaces
+
+NAMESPACES = "/admin/realtime/namespace/"
+
+
+NUMBERS = {"max_payload": 1_000, "keep_days": 1, "keep_records": 2, "keep_bytes": 3}
+WORDS = {"kind": "chart", "readers": "anyone", "writers": "members", "delivery": "newest"}
+
+
+@pytest.mark.parametrize("name, shown", [("iot", "iot:*"), ("", "*")])
+def test_every_field_of_a_namespace_can_be_set(operator: Client, name: str, shown: str) -> None:
+    Namespace.objects.all().delete()
+    # What is not ticked is off.
+    response = operator.post(f"{NAMESPACES}add/", {"name": name, "keep_latest": "on"} | NUMBERS | WORDS)
+    assert response.status_code == 302
+    namespace = Namespace.objects.get()
+    switches = {"presence": False, "join_leave": False, "durable": False, "create_on_use": False, "keep_latest": True}
+    wanted = {"name": name} | NUMBERS | WORDS | switches
+    assert {field: getattr(namespace, field) for field in wanted} == wanted
+    assert wanted.keys() - {"name", "create_on_use"} == set(TEMPLATE_FIELDS)
+    entry = AuditEntry.objects.latest("pk")
+    assert (entry.action, entry.subject) == ("namespace.create", shown)
+
+
+@pytest.mark.parametrize("name", ["a:b", "../x", "x" * 65, "-x", "#7"])
+def test_a_name_that_no_stream_could_begin_with_is_refused(operator: Client, name: str) -> None:
+    before = Namespace.objects.count()
+    page = operator.post(f"{NAMESPACES}add/", {"name": name} | NUMBERS | WORDS).content.decode()
+    assert "errorlist" in page
+    assert Namespace.objects.count() == before

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 
 from project.users.models import User
 from realtime import namespaces
@@ -75,14 +76,24 @@ def test_who_may_not_write_by_the_template_creates_nothing(alice: Identity) -> N
     assert set(Stream.objects.exclude(name="lobby").values_list("name", flat=True)) == {"chat:x", "iot:x"}
 
 
-def test_a_namespace_takes_so_many_streams_and_its_neighbours_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespaces, "MAX_STREAMS", 2)
+def test_a_namespace_takes_so_many_streams_and_its_neighbours_are_not_counted(settings: Any) -> None:
+    settings.WIRELOG = {**settings.WIRELOG, "STREAMS_PER_NAMESPACE": 2}
     for name in ("iot", "iot2", ""):
         Namespace.objects.create(name=name)
     Stream.objects.create(name="iot2:a")
     assert [type(append_one(f"iot:{number}")) for number in range(3)] == [Appended, Appended, LimitExceeded]
     assert isinstance(append_one("iot:0"), Appended)
     assert isinstance(append_one("iot2:b"), Appended)
+
+
+def test_a_flood_of_new_names_counts_the_streams_of_a_full_namespace_once(settings: Any) -> None:
+    settings.WIRELOG = {**settings.WIRELOG, "STREAMS_PER_NAMESPACE": 1}
+    Namespace.objects.create(name="iot")
+    Stream.objects.create(name="iot:a")
+    with CaptureQueriesContext(connection) as queries:
+        outcomes = append(*(Item(f"iot:{number}", "1") for number in range(20)), Item("iot:a", "1"))
+    assert [type(outcome) for outcome in outcomes] == [LimitExceeded] * 20 + [Appended]
+    assert sum("COUNT(" in query["sql"] for query in queries) == 1
 
 
 def test_a_subscriber_creates_only_where_it_may_write(alice: Identity) -> None:

@@ -16,7 +16,8 @@ from realtime.times import stamp
 from .base import AuditedAdmin, MachineAdmin, TabularInline, actor_of, at, link
 
 ACCESS: Any = ("Who may do what", {"fields": ["readers", "writers", "presence", "join_leave"]})
-LIMITS: Any = ("Limits", {"fields": ["max_payload", "keep_days", "keep_records", "keep_bytes"]})
+DELIVERY: Any = ("How records travel", {"fields": ["delivery", "durable"]})
+LIMITS: Any = ("Limits", {"fields": ["max_payload", "keep_days", "keep_records", "keep_bytes", "keep_latest"]})
 
 
 class MembershipInline(TabularInline[Membership, Stream]):
@@ -53,6 +54,7 @@ class StreamAdmin(AuditedAdmin[Stream]):
     fieldsets = [
         (None, {"fields": ["name", "title", "kind"]}),
         ACCESS,
+        DELIVERY,
         LIMITS,
         ("Position", {"fields": [*readonly_fields]}),
     ]
@@ -62,8 +64,8 @@ class StreamAdmin(AuditedAdmin[Stream]):
         return super().get_queryset(request).annotate(last_received=Subquery(newest.values("received")[:1]))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Stream | None = None) -> list[str]:
-        # Clients know a stream by its name.
-        return [*self.readonly_fields, "name"] if obj else list(self.readonly_fields)
+        # Clients know a stream by its name, and hold positions in a durable one.
+        return [*self.readonly_fields, "name", "durable"] if obj else list(self.readonly_fields)
 
     def get_fieldsets(self, request: HttpRequest, obj: Stream | None = None) -> Any:
         return self.fieldsets if obj else self.fieldsets[:-1]
@@ -116,10 +118,10 @@ class StreamAdmin(AuditedAdmin[Stream]):
 
 @admin.register(Namespace)
 class NamespaceAdmin(AuditedAdmin[Namespace]):
-    list_display = ["__str__", "create_on_use", "kind", "readers", "writers", "keep_days"]
+    list_display = ["__str__", "create_on_use", "kind", "readers", "writers", "delivery", "durable", "keep_days"]
     list_filter = ["create_on_use", "kind", "readers", "writers"]
     search_fields = ["name"]
-    fieldsets = [(None, {"fields": ["name", "create_on_use", "kind"]}), ACCESS, LIMITS]
+    fieldsets = [(None, {"fields": ["name", "create_on_use", "kind"]}), ACCESS, DELIVERY, LIMITS]
 
 
 @admin.register(Membership)
