@@ -146,8 +146,8 @@ class Nothing(Struct):
 class PublishResult(Struct, omit_defaults=True):
     """Where the record is. Nothing for an ephemeral stream, which has no offsets."""
 
-    offset: int = 0
-    epoch: str = ""
+    offset: Annotated[int, Meta(description="Its place in the stream.")] = 0
+    epoch: Annotated[str, Meta(description="Within which the offset holds.")] = ""
 
 
 class Error(Struct):

@@ -31,14 +31,16 @@ def errors() -> list[type[WirelogError]]:
 
 
 def methods_by_right() -> Iterable[tuple[str, Method, str]]:
-    """Every method, and what a key needs for it, in words."""
+    """Every method, and what a key needs for it."""
     return ((name, method, needs(access.API_RIGHTS[name])) for name, method in METHODS.items())
 
 
 def needs(right: Right | None) -> str:
     if right is None:
-        return "any key"
-    return f"{right.action} on everything: a scope *={right.action}" if right.everywhere else f"{right.action} on the stream"
+        return "Every key may call it; it sees what its scopes cover."
+    if right.everywhere:
+        return f"The key needs `{right.action}` on everything: the scope `*={right.action}`."
+    return f"The key needs `{right.action}` on the stream."
 
 
 def document() -> Json:
@@ -48,8 +50,8 @@ def document() -> Json:
         "servers": [{"url": "/"}],
         "security": [{"key": []}, {"bearer": []}],
         "tags": [
-            {"name": "methods", "description": "The server API, with an API key."},
-            {"name": "probes", "description": "For whoever watches over the server."},
+            {"name": "methods", "description": "The server API"},
+            {"name": "probes", "description": "Probes, for whoever watches over the server"},
         ],
         "paths": {f"/api/{name}": {"post": _method(name, method, need)} for name, method, need in methods_by_right()} | PROBES,
         "components": {"schemas": _schemas(), "securitySchemes": SECURITY, "responses": RESPONSES, "parameters": PARAMETERS},
@@ -62,7 +64,7 @@ def _method(name: str, method: Method, need: str) -> Json:
         "operationId": name,
         "tags": ["methods"],
         "summary": method.summary,
-        "description": f"Needs {need}.",
+        "description": need,
         "parameters": [{"$ref": "#/components/parameters/error_mode"}],
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {
@@ -103,7 +105,7 @@ def _schemas() -> Json:
     schemas = _components()[1]
     codes = [{"const": error.code, "title": error.__name__, "description": error.__doc__} for error in errors()]
     return schemas | {
-        "Error": _with_property(schemas["Error"], "code", {"oneOf": codes}),
+        "Error": _with_property(schemas["Error"], "code", {"type": "integer", "oneOf": codes}),
         "HistoryResult": _with_property(schemas["HistoryResult"], "publications", {"type": "array", "items": _reference(Publication)}),
     }
 

@@ -12,6 +12,8 @@ PATHS: dict[tuple[str, str], Any] = {
     ("http", "/api/openapi.json"): openapi.OpenApi.as_asgi(),
     ("websocket", "/connection/websocket"): consumers.WebSocketConsumer.as_asgi(),
 }
+# A page among the calls.
+DOCS = "/api/docs"
 streams: Any = stream_api.StreamApi.as_asgi()
 methods: Any = api.Api.as_asgi()
 
@@ -20,7 +22,7 @@ def route(scope: Any) -> Any:
     """Who answers `scope`; None: the application around Wirelog."""
     if found := PATHS.get((scope["type"], scope["path"])):
         return found
-    if scope["type"] == "http" and scope["path"].startswith("/api/"):
+    if scope["type"] == "http" and scope["path"].startswith("/api/") and scope["path"] != DOCS:
         return streams if scope["path"].startswith(stream_api.PREFIX) else methods
     return None
 

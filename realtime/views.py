@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from . import access, credentials, methods, protocol, stream_rows, wire, words
+from . import access, api_guide, credentials, methods, protocol, stream_rows, wire, words
 from .access import ANONYMOUS, Identity
 from .errors import UnknownStream, WirelogError
 from .forms import WriteForm, new_key
@@ -200,13 +200,24 @@ def whoami(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"principal": str(request.user.pk), "name": request.user.get_full_name() or request.user.get_username()})
 
 
+# The documentation of the HTTP API
+
+
+@login_not_required
+@require_safe
+def api(request: HttpRequest) -> HttpResponse:
+    parts = api_guide.parts(request.build_absolute_uri("/").rstrip("/"))
+    return render(request, "realtime/api.html", {"parts": parts, "errors": api_guide.error_rows()})
+
+
 # Every component once
 
-GUIDE_STYLES = [f"css/{name}.css" for name in ["row", "wire", "feed", "composer", "panel", "chart", "table", "raw", "styleguide"]]
+GUIDE_STYLES = [f"css/{name}.css" for name in ["row", "wire", "feed", "composer", "panel", "chart", "table", "raw", "call", "styleguide"]]
 GUIDE_COLOURS = ["bg", "surface", "sunken", "line", "text", "muted", "accent", "good", "warn", "bad", "wire", "series-2", "series-4"]
 
 
 @user_passes_test(lambda user: user.is_staff)
 @require_safe
 def styleguide(request: HttpRequest) -> HttpResponse:
-    return render(request, "styleguide.html", {"styles": GUIDE_STYLES, "colours": GUIDE_COLOURS, "rows": stream_rows.samples()})
+    samples = {"rows": stream_rows.samples(), "calls": api_guide.parts("")[0].calls[:1]}
+    return render(request, "styleguide.html", {"styles": GUIDE_STYLES, "colours": GUIDE_COLOURS, **samples})
