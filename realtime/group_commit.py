@@ -54,6 +54,8 @@ class Journal:
         self.batches = 0
         self._limit = limit("JOURNAL_QUEUE")
         self._queue: SimpleQueue[_Request | _Job | None] = SimpleQueue()
+        # Set by a failed fsync: a later one that succeeds proves nothing, so nothing more is committed until the process has ended.
+        self._broken = False
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -140,20 +142,27 @@ class Journal:
     def _commit(self, first: _Request) -> _Request | _Job | None:
         """Commit `first` and all that waits behind it; returns the next entry."""
         requests, following = self._gather(first)
-        items = [request.item for request in requests]
+        outcomes = self._append([request.item for request in requests])
+        self._loop.call_soon_threadsafe(self._complete, requests, outcomes, _blob(outcomes))
+        return following if following is not _NOTHING else self._queue.get()
+
+    def _append(self, items: Sequence[Item]) -> list[Outcome]:
+        if self._broken:
+            return [InternalError() for _ in items]
         try:
             outcomes = append_batch(connections["default"], items)
             failpoint("journal.committed")
         except DatabaseError as error:
-            outcomes = [self._failed(error, len(items))] * len(items)
+            return [self._failed(error, len(items))] * len(items)
         except Exception:
             # The edge of the thread: an error of ours fails its batch, not the journal.
             logger.exception("The journal could not append a batch of %d records.", len(items))
-            outcomes = [InternalError() for _ in items]
-        self._loop.call_soon_threadsafe(self._complete, requests, outcomes, _blob(outcomes))
-        return following if following is not _NOTHING else self._queue.get()
+            return [InternalError() for _ in items]
+        return outcomes
 
     def _commit_together(self, items: Sequence[Item]) -> tuple[list[Appended], bytes]:
+        if self._broken:
+            raise InternalError
         try:
             appended = append_together(connections["default"], items)
         except DatabaseError as error:
@@ -178,6 +187,7 @@ class Journal:
         logger.error("The journal could not commit a batch of %d records: %s", count, error)
         connections["default"].close()
         if is_fatal(error):
+            self._broken = True
             self._loop.call_soon_threadsafe(self.on_fatal)
         return explain(error)
 

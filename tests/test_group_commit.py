@@ -267,6 +267,21 @@ async def test_after_an_io_error_the_outcome_is_unknown_and_the_process_must_end
     await eventually(lambda: desk.said == ["fatal"])
 
 
+async def test_after_an_io_error_nothing_more_is_acknowledged(desk: Desk) -> None:
+    trouble = Trouble(OperationalError("disk I/O error"))
+    await trouble.befall(desk.journal)
+    with pytest.raises(InternalError):
+        await desk.journal.append(Item("a", "1"))
+    # The next fsync might succeed, and would prove nothing.
+    trouble.error = None
+    with pytest.raises(InternalError):
+        await desk.journal.append(Item("a", "2"))
+    with pytest.raises(InternalError):
+        await desk.journal.append_together([Item("a", "3")])
+    assert desk.said == ["fatal"]
+    assert await Record.objects.acount() == 0
+
+
 async def test_an_error_of_ours_fails_its_batch_and_not_the_journal(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     trouble = Trouble(ZeroDivisionError())
     await trouble.befall(desk.journal)

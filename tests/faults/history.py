@@ -107,14 +107,20 @@ Event = Invoke | Ok | Fail | Info | ReadInvoke | ReadOk | Subscribed | Ended | D
 @dataclass
 class History:
     events: list[Event] = field(default_factory=list)
+    _counts: Counter[type[Any]] = field(default_factory=Counter)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def add(self, event: Event) -> None:
         self.events.append(event)
+        self._counts[type(event)] += 1
 
     def number(self) -> int:
         """A new operation or read."""
         return next(self._numbers)
+
+    def count(self, kind: type[Any]) -> int:
+        """Events of one kind so far."""
+        return self._counts[kind]
 
     def counts(self) -> Counter[str]:
         """Events by kind, and what a run must have had to prove anything."""

@@ -1,0 +1,30 @@
+"""The servers of the end-to-end tests serve here too."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ..end_to_end.conftest import kind, make_server, template
+from ..end_to_end.servers import Fleet
+from .host import ENV, Host, NewHost, reports
+
+__all__ = ["kind", "make_server", "new_host", "template"]
+
+
+@pytest.fixture
+def new_host(make_server: Fleet, kind: str) -> NewHost:
+    """Makes a host of the test's own, on each of the two servers: `new_host(NAME=value …)` for `async with`."""
+
+    def new_host(**env: str) -> Host:
+        return Host(make_server.new(kind, (), None, **ENV | env))
+
+    return new_host
+
+
+@pytest.fixture(autouse=True)
+def counts(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """What a test proved goes into the report of the run."""
+    reports.clear()
+    yield
+    for report in reports:
+        record_property("counts", report)
