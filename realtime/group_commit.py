@@ -18,7 +18,7 @@ from . import hints
 from .conf import limit
 from .errors import InternalError, TooManyRequests, WirelogError
 from .failpoints import failpoint
-from .journal import Appended, Item, Outcome, append_batch, append_together, explain, hint_of, is_fatal
+from .journal import Appended, Item, Outcome, append_batch, append_together, explain, hint_of, is_fatal, tell_receivers
 
 logger = logging.getLogger(__name__)
 
@@ -142,8 +142,10 @@ class Journal:
     def _commit(self, first: _Request) -> _Request | _Job | None:
         """Commit `first` and all that waits behind it; returns the next entry."""
         requests, following = self._gather(first)
-        outcomes = self._append([request.item for request in requests])
+        items = [request.item for request in requests]
+        outcomes = self._append(items)
         self._loop.call_soon_threadsafe(self._complete, requests, outcomes, _blob(outcomes))
+        tell_receivers(items, outcomes)
         return following if following is not _NOTHING else self._queue.get()
 
     def _append(self, items: Sequence[Item]) -> list[Outcome]:
@@ -167,6 +169,7 @@ class Journal:
             appended = append_together(connections["default"], items)
         except DatabaseError as error:
             raise self._failed(error, len(items)) from None
+        tell_receivers(items, appended)
         return appended, _blob(appended)
 
     def _gather(self, first: _Request) -> tuple[list[_Request], Any]:

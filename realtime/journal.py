@@ -15,7 +15,7 @@ from urllib.parse import quote
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import access, disk, hints, namespaces
+from . import access, disk, hints, namespaces, signals
 from .access import Identity
 from .conf import limit
 from .errors import (
@@ -311,8 +311,15 @@ def is_fatal(error: DatabaseError) -> bool:
 def append_now(items: Sequence[Item]) -> list[Outcome]:
     """`append_batch` for a process that serves nothing, and the hint to the servers: with Redis at once, else their tick finds it."""
     outcomes = append_batch(connections["default"], items)
+    tell_receivers(items, outcomes)
     hints.send_now(hint_of(outcomes))
     return outcomes
+
+
+def tell_receivers(items: Iterable[Item], outcomes: Iterable[Outcome]) -> None:
+    """Tell the receivers of the signal `published` what was committed."""
+    pairs = ((item.stream, outcome) for item, outcome in zip(items, outcomes, strict=True))
+    signals.tell_published((stream, outcome.epoch, outcome.publication) for stream, outcome in pairs if isinstance(outcome, Appended))
 
 
 def hint_of(outcomes: Iterable[Outcome]) -> hints.Hint:

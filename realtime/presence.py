@@ -20,7 +20,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from . import access, hints, protocol
+from . import access, hints, protocol, signals
 from .access import Identity
 from .conf import limit, option
 from .errors import NotAvailable
@@ -80,11 +80,13 @@ class PresenceBook:
 
     def connected(self, member: Member) -> None:
         self._connections[member.client] = member
+        signals.tell(signals.connected, signals.describe_member, member)
 
     def disconnected(self, member: Member) -> None:
         for stream_id in list(member.streams):
             self._leave(stream_id, member)
         self._connections[member.client] = None
+        signals.tell(signals.disconnected, signals.describe_member, member)
 
     def subscribed(self, member: Member, stream: Stream) -> None:
         if stream.presence:
@@ -93,11 +95,13 @@ class PresenceBook:
             self._presence[stream.pk, member.client] = True
         if stream.join_leave:
             self._announce(stream.pk, "join", member)
+        signals.tell(signals.subscribed, signals.describe_member, member, stream.name)
 
     def unsubscribed(self, member: Member, stream: Stream) -> None:
         self._leave(stream.pk, member)
         if stream.join_leave:
             self._announce(stream.pk, "leave", member)
+        signals.tell(signals.unsubscribed, signals.describe_member, member, stream.name)
 
     def _leave(self, stream_id: int, member: Member) -> None:
         member.streams.discard(stream_id)

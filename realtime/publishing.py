@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from . import engine, hints, protocol
 from .errors import BadRequest, WirelogError
-from .journal import Appended, Item, Outcome, append_batch, append_now, hint_of
+from .journal import Appended, Item, Outcome, append_batch, append_now, hint_of, tell_receivers
 
 
 class Published(NamedTuple):
@@ -68,11 +68,12 @@ def _within(item: Item) -> Published:
     (outcome,) = append_batch(connection, [item])
     hint = hint_of([outcome])
     if hint.runs or hint.events:
-        transaction.on_commit(partial(_announce, hint), robust=True)
+        transaction.on_commit(partial(_announce, item, outcome, hint), robust=True)
     return _published(outcome)
 
 
-def _announce(hint: hints.Hint) -> None:
+def _announce(item: Item, outcome: Outcome, hint: hints.Hint) -> None:
+    tell_receivers([item], [outcome])
     running = engine.running()
     if running is None:
         hints.send_now(hint)
