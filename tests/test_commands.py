@@ -339,3 +339,22 @@ def test_a_user_without_a_name_still_has_a_principal(monkeypatch: pytest.MonkeyP
 
     assert command_principal().startswith("cli:")
     assert command_principal().removeprefix("cli:").isdigit()
+
+
+# A feed to another server
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--to", "wirelog.example.org"], "The URL must look like https://wirelog.example.org"),
+        (["--to", "http://127.0.0.1:9"], "The API key is empty"),
+        (["--to", "http://127.0.0.1:9", "--key-file", "/no/such"], "The key file cannot be read"),
+    ],
+)
+def test_a_feed_that_cannot_be_sent_is_told_in_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], sentence: str
+) -> None:
+    monkeypatch.delenv("WIRELOG_KEY", raising=False)
+    with pytest.raises(CommandError, match=sentence):
+        run("feed", "host", *options)
