@@ -14,8 +14,9 @@ class RealtimeConfig(AppConfig):
     verbose_name = "Wirelog"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401, PLC0415 registers them; models are loaded only now
+        from . import checks, revocation  # noqa: F401, PLC0415 registers them; models are loaded only now
 
+        revocation.connect()
         failpoints.arm(option("FAILPOINTS"))
         autodiscover_modules("rpc")
         post_migrate.connect(use_wal, sender=self)

@@ -46,6 +46,7 @@ SETTINGS = (
     Setting("ABORT_SECONDS", 5, "Time for a closing handshake before the transport is aborted."),
     Setting("DRAIN_SECONDS", 10, "Time to stop: flush, close every connection, exit."),
     Setting("SIGNAL_QUEUE", 10_000, "Events that wait for the receivers of signals; over it they are dropped."),
+    Setting("RECHECK_SECONDS", 55, "Time after which the rights of a connection are read again, in case nobody told of a change."),
     Setting("HEARTBEAT_SECONDS", 20, "Interval at which a process says that it lives."),
     Setting("FRESH_SECONDS", 60, "Age of a heartbeat at which a process and its presence count as gone."),
 )

@@ -75,7 +75,7 @@ class Engine:
             pong_seconds=limit("PONG_SECONDS"),
             progress_seconds=limit("PROGRESS_SECONDS"),
         )
-        self.control = Control(self.sessions)
+        self.control = Control(self.sessions, self.hub, self.reads)
         self._tick = Tick(self._on_heads, self._on_streams, self._on_notices, lambda: tuple(self.hub.feeds))
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -85,7 +85,7 @@ class Engine:
         self.journal.start()
         self._tick.start(await self.reads.run(notices.newest))
         await self.presence.start(alone)
-        runs = (self._sender.run(), self._hear(), self._turn_wheel(), self.presence.run())
+        runs = (self._sender.run(), self._hear(), self._turn_wheel(), self.presence.run(), self.control.run())
         self._tasks = [asyncio.create_task(run) for run in runs]
 
     def _take_lock(self, lenient: bool) -> bool:
@@ -136,6 +136,7 @@ class Engine:
             now = self.loop.time()
             for session in list(self.sessions):
                 session.tick(now)
+            self.control.tick(now)
 
     async def ready(self) -> bool:
         """Whether the database and the layer answer, and this process takes connections."""

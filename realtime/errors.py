@@ -55,7 +55,7 @@ SIGNED_OUT = Close(4501, "signed out")
 
 UNSUBSCRIBED = Unsubscribe(2000, "server unsubscribe")
 ACCESS_REVOKED = Unsubscribe(2403, "access revoked")
-STREAM_REMOVED = Unsubscribe(2404, "stream removed")
+STREAM_REMOVED = Unsubscribe(2404, "stream removed or archived")
 INSUFFICIENT_STATE = Unsubscribe(2500, "insufficient state")
 
 

@@ -211,6 +211,16 @@ class Outbox:
                 self._control -= batch.size
         return size
 
+    def forget(self, start: str) -> None:
+        """Publications that begin with `start` go out no more: the client has lost the right to read them."""
+        begins = start.encode()
+        first = self._batches[0] if self._batches else None
+        self._batches = deque(batch for batch in self._batches if batch.control or not batch.data.startswith(begins))
+        if self._at and (not self._batches or self._batches[0] is not first):
+            self._at = 0
+        sent = self._batches[0].start_of(self._at) if self._batches else 0
+        self.waiting = sum(batch.size for batch in self._batches) - sent
+
     def finish(self) -> None:
         """Only replies and control pushes go out any more, and at once: what was published the client asks for when it is back."""
         if self._at:

@@ -270,7 +270,12 @@ def publication_push(channel: str, record: Publication) -> str:
 
 def push(channel: str, kind: str, body: str) -> str:
     """`channel` and `body` are JSON already."""
-    return f'{{"push":{{"channel":{channel},"{kind}":{body}}}}}'
+    return f'{push_start(channel)}"{kind}":{body}}}}}'
+
+
+def push_start(channel: str) -> str:
+    """What every push of a stream begins with."""
+    return f'{{"push":{{"channel":{channel},'
 
 
 # Results and pushes. Zero values are omitted, but for the fields without a default.

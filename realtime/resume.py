@@ -1,11 +1,33 @@
-"""Where a subscription starts: at the end, or exactly where the client stopped. Never in between."""
+"""What a subscription opens, and where it starts: at the end, or exactly where the client stopped. Never in between."""
 
 import msgspec
 
+from . import access, namespaces
+from .access import Identity
 from .cursor import Feed
-from .errors import Unrecoverable
+from .engine import Engine
+from .errors import UnknownStream, Unrecoverable
 from .models import Stream
 from .protocol import REJECT_UNRECOVERED, SubscribeRequest, SubscribeResult
+
+
+async def open_feed(engine: Engine, identity: Identity, request: SubscribeRequest) -> tuple[Stream, Feed]:
+    """The stream that `identity` asks for, and its feed, which is not behind the client. Raises UnknownStream."""
+    stream = await _find_or_create(engine, identity, request.channel)
+    feed = await engine.hub.open(stream)
+    if request.recover and request.offset > feed.last:
+        await engine.hub.catch_up(feed, stream)
+    return stream, feed
+
+
+async def _find_or_create(engine: Engine, identity: Identity, name: str) -> Stream:
+    """The first subscription of a possible writer creates a stream where its namespace allows it."""
+    try:
+        return await engine.reads.run(access.readable, identity, name)
+    except UnknownStream:
+        if not await engine.reads.run(namespaces.may_create, name):
+            raise
+    return await engine.journal.run(lambda: namespaces.open_or_create(identity, name))
 
 
 def start_of(request: SubscribeRequest, stream: Stream, feed: Feed) -> int | None:

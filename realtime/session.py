@@ -6,6 +6,7 @@ not awaited, and the reply follows it.
 
 import asyncio
 import random
+import time
 import uuid
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -14,20 +15,21 @@ from typing import Any
 import msgspec
 from django.db import DatabaseError
 
-from . import access, credentials, methods, namespaces, protocol, registry
-from .access import ANONYMOUS, Caller, Identity
+from . import methods, namespaces, protocol, registry
+from .access import Caller, Identity
 from .conduct import Conduct
 from .conf import limit, option
-from .cursor import Feed, Pending, Subscription
+from .credentials import Credential
+from .cursor import Pending, Subscription
 from .engine import Engine
 from .errors import (
     ACCESS_REVOKED,
     BAD_REQUEST,
     CONNECTION_LIMIT,
-    INVALID_TOKEN,
     NOT_AVAILABLE,
     SERVER_ERROR,
     SHUTDOWN,
+    SIGNED_OUT,
     SLOW,
     STALE,
     STREAM_REMOVED,
@@ -44,13 +46,14 @@ from .errors import (
     WirelogError,
 )
 from .history import history
+from .identify import identify
 from .journal import Item, Outcome
 from .models import Stream
 from .outbox import Outbox
 from .presence import Member, presence_stats
 from .protocol import EMPTY, ChannelRequest, ConnectRequest, HistoryRequest, PublishRequest, Result, RpcRequest, SubscribeRequest
 from .pump import Pump
-from .resume import result_of, start_of
+from .resume import open_feed, result_of, start_of
 
 
 class Session:
@@ -60,6 +63,10 @@ class Session:
         self.client = str(uuid.uuid4())
         # None before connect.
         self.identity: Identity | None = None
+        # What was shown at connect; None for anonymous. And when it was last read, spread so that a crowd is not read at once.
+        self.credential: Credential | None = None
+        self.checked = engine.loop.time() - random.uniform(0, limit("RECHECK_SECONDS"))
+        self.subscribing = False
         self.member: Member | None = None
         self.outbox = Outbox(engine.limits, wake)
         self.pump = Pump(self.outbox, engine.hub.read_step, engine.hub.end)
@@ -120,14 +127,14 @@ class Session:
         except DatabaseError:
             self._refuse(command.id, InternalError())
         else:
-            if result is not None:
+            if result is not None and self.closing != SIGNED_OUT:
                 self._control(protocol.reply(command.id, method, result))
 
     # connect
 
     async def _connect(self, number: int, request: ConnectRequest) -> None:
         self._connect_seen = True
-        identity = await self._identify(request.token)
+        self.credential, identity = await identify(self.engine, self.caller, request.token)
         now = self.engine.loop.time()
         interval = self.engine.limits.ping_seconds
         self.engine.seats.take(identity)
@@ -141,21 +148,6 @@ class Session:
         result = protocol.ConnectResult(self.client, option("VERSION"), int(interval), True, msgspec.Raw(data))
         self._control(protocol.reply(number, "connect", result))
 
-    async def _identify(self, token: str) -> Identity:
-        run = self.engine.reads.run
-        if token:
-            identity = await run(credentials.identity_of_key, token)
-            if identity is None:
-                raise Disconnect(INVALID_TOKEN)
-            return identity
-        if self.caller.session_key:
-            identity = await run(credentials.identity_of, credentials.of_session(self.caller.session_key))
-            if identity is not None:
-                return identity
-        if self.caller.origin_allowed and await run(access.anonymous_may_read_something):
-            return ANONYMOUS
-        raise Disconnect(BAD_REQUEST)
-
     @property
     def _who(self) -> Identity:
         assert self.identity is not None
@@ -168,13 +160,16 @@ class Session:
         self._check_subscribe(request)
         # Registered before access is read, so that a revocation in between has something to end.
         self.subscriptions[name] = pending = Pending()
+        self.subscribing = True
         try:
-            stream, feed = await self._open(request)
+            stream, feed = await open_feed(self.engine, self._who, request)
             self._check_still_wanted(name, pending)
             position = start_of(request, stream, feed)
         except BaseException:
             self.subscriptions.pop(name, None)
             raise
+        finally:
+            self.subscribing = False
         # No await from here to the reply: the feed must not move in between.
         subscription = self.engine.hub.subscribe(feed, self, position, request.join_leave and stream.join_leave)
         self.subscriptions[name] = subscription
@@ -195,28 +190,12 @@ class Session:
         if len(self.subscriptions) >= limit("STREAMS_PER_CONNECTION"):
             raise LimitExceeded("streams per connection", limit("STREAMS_PER_CONNECTION"))
 
-    async def _open(self, request: SubscribeRequest) -> tuple[Stream, Feed]:
-        stream = await self._find_or_create(request.channel)
-        feed = await self.engine.hub.open(stream)
-        if request.recover and request.offset > feed.last:
-            await self.engine.hub.catch_up(feed, stream)
-        return stream, feed
-
     def _check_still_wanted(self, name: str, pending: Pending) -> None:
         """After the last await: what has happened to the connection or to its right meanwhile?"""
         if self.closing is not None:
             raise Disconnect(self.closing)
         if pending.ended is not None:
             raise UnknownStream(name) if pending.ended in (ACCESS_REVOKED, STREAM_REMOVED) else NotPermitted("read", name)
-
-    async def _find_or_create(self, name: str) -> Stream:
-        """The stream `name`, which the first subscription of a possible writer creates where its namespace allows it."""
-        try:
-            return await self.engine.reads.run(access.readable, self._who, name)
-        except UnknownStream:
-            if not await self.engine.reads.run(namespaces.may_create, name):
-                raise
-        return await self.engine.journal.run(lambda: namespaces.open_or_create(self._who, name))
 
     async def _unsubscribe(self, number: int, request: ChannelRequest) -> Result:
         if not request.channel:
@@ -235,12 +214,23 @@ class Session:
         elif subscription is not None:
             subscription.ended = unsubscribe
 
+    def judge(self, name: str, asked: Subscription | Pending, verdict: Stream | Unsubscribe) -> None:
+        """What the right to read the stream `name` has become; `asked` is the subscription that it was read for."""
+        if self.subscriptions.get(name) is not asked:
+            return
+        if isinstance(verdict, Unsubscribe):
+            self.end(name, verdict)
+        elif isinstance(asked, Subscription) and verdict.archived is not None and self._streams[asked].archived is None:
+            self.end(name, STREAM_REMOVED)
+
     def ended(self, subscription: Subscription, unsubscribe: Unsubscribe) -> None:
         """The hub has ended `subscription`."""
         stream = self._streams.get(subscription)
         if stream is not None and self.subscriptions.get(stream.name) is subscription:
             del self.subscriptions[stream.name]
             self._left(subscription)
+            if unsubscribe == ACCESS_REVOKED:
+                self.outbox.forget(protocol.push_start(subscription.feed.channel))
             self._control(protocol.unsubscribe_push(subscription.feed.channel, unsubscribe))
 
     def _left(self, subscription: Subscription) -> None:
@@ -335,8 +325,8 @@ class Session:
 
     @property
     def finished(self) -> bool:
-        """Whether a closing connection has nothing more to say. At a shutdown what was published is answered first."""
-        return self.closing is not None and (self.closing != SHUTDOWN or self._in_flight == 0)
+        """Whether a closing connection has nothing more to say. What was published with good right is answered first."""
+        return self.closing is not None and (self.closing not in (SHUTDOWN, SIGNED_OUT) or self._in_flight == 0)
 
     def _refuse(self, number: int, error: WirelogError) -> None:
         self._control(protocol.error_reply(number, error))
@@ -356,6 +346,8 @@ class Session:
         close = self.outbox.tick(now)
         if self.identity is None and now - self._opened_at > limit("CONNECT_SECONDS"):
             close = STALE
+        if self.identity is not None and self.identity.expires is not None and time.time() >= self.identity.expires:
+            close = SIGNED_OUT
         if close is not None:
             self.close(close)
 
@@ -366,7 +358,14 @@ class Session:
             self._closed_at = self.engine.loop.time()
             # What is queued still goes; what is not, the client asks for when it is back.
             self.pump.stop()
+            self._detach()
             self._wake()
+
+    def _detach(self) -> None:
+        """Nothing more is delivered."""
+        for subscription in list(self._streams):
+            self.engine.hub.unsubscribe(subscription)
+            self._left(subscription)
 
     def fail(self) -> None:
         """An error of ours that no answer fits."""
@@ -379,10 +378,6 @@ class Session:
         self._gone.set()
         self.close(SERVER_ERROR)
         self.engine.sessions.discard(self)
-        self.pump.stop()
-        for subscription in [subscription for subscription in self.subscriptions.values() if isinstance(subscription, Subscription)]:
-            self.engine.hub.unsubscribe(subscription)
-            self._left(subscription)
         self.subscriptions.clear()
         if self.member is not None and self.identity is not None:
             self.engine.presence.disconnected(self.member)

@@ -189,6 +189,23 @@ def test_at_the_end_only_replies_go_out_and_no_window_holds_them() -> None:
     assert desk.outbox.waiting == 0
 
 
+@pytest.mark.parametrize("sent", [0, 1, 2])
+def test_what_may_not_be_read_any_more_is_forgotten_and_the_rest_stays(sent: int) -> None:
+    desk = Desk(Limits(frame_bytes=6))
+    desk.outbox.offer(Batch(["secret", "secrets"]))
+    desk.outbox.offer(Batch(["open"]))
+    desk.outbox.offer(Batch(["secret"]))
+    desk.outbox.control("reply")
+    for _ in range(sent):
+        desk.outbox.take(0)
+    desk.outbox.forget("secret")
+    assert desk.outbox.waiting == len("open\nreply\n")
+    desk.outbox.forget("nothing")
+    desk.outbox.control("secret of a reply")
+    assert desk.drain() == ["open", "reply", "secret of a reply"]
+    assert desk.outbox.waiting == 0
+
+
 def test_it_tells_when_less_than_half_waits() -> None:
     desk = Desk(Limits(outbox_bytes=4_000, frame_bytes=1_000))
     told: list[int] = []
