@@ -46,6 +46,8 @@ def main(dev: bool) -> None:
     with alone():
         make_venv()
         install_python_packages(dev)
+        if dev:
+            install_oldest_clients()
         install_browser_packages(dev)
         collect_static_files()
 
@@ -95,6 +97,17 @@ def install_python_packages(dev: bool) -> None:
     wanted = to_test if dev else to_run
     say(f"Installing Python packages of {wanted.name} …")
     pip("-r", str(wanted))
+    stamp.set()
+
+
+def install_oldest_clients() -> None:
+    """Clients that tests drive in two versions: this one in a folder of its own, beside the packages."""
+    oldest, folder = ROOT / "requirements-oldest.txt", VENV / "oldest"
+    stamp = Stamp("pip-oldest", [sys.version, *contents([oldest])], folder=folder)
+    if stamp.holds():
+        return
+    say(f"Installing Python packages of {oldest.name} …")
+    pip("--no-deps", "--upgrade", "--target", str(folder), "-r", str(oldest))
     stamp.set()
 
 

@@ -41,7 +41,7 @@ def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(setup, "NODE_MODULES", tmp_path / "node_modules")
     monkeypatch.setattr(setup, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(setup, "STAMPS", tmp_path / ".venv" / "stamps")
-    for name in ("package.json", "package-lock.json", "requirements.txt", "requirements-dev.txt"):
+    for name in ("package.json", "package-lock.json", "requirements.txt", "requirements-dev.txt", "requirements-oldest.txt"):
         (tmp_path / name).write_text(name)
     (tmp_path / "node_modules").mkdir()
     (tmp_path / ".venv").mkdir()
@@ -149,6 +149,16 @@ def test_python_packages_are_installed_once(checkout: Path, monkeypatch: pytest.
     (checkout / "requirements.txt").write_text("something new")
     setup.install_python_packages(dev=True)
     assert asked[2:] == ["requirements-dev.txt"], "which brings the others"
+
+
+def test_the_oldest_clients_lie_in_a_folder_of_their_own(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(setup, "pip", lambda *what: asked.append(what))
+    for _ in range(2):
+        setup.install_oldest_clients()
+    (what,) = asked
+    assert what[what.index("--target") + 1] == str(checkout / ".venv" / "oldest")
+    assert what[-1].endswith("requirements-oldest.txt")
 
 
 def test_a_failed_step_is_tried_again(checkout: Path, program: Program, only_programs: None) -> None:

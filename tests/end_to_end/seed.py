@@ -18,6 +18,7 @@ PEOPLE = ("alice", "bob", "operator")
 # What each key may do; the last two may do nothing any more.
 KEYS = {
     "device": [{"pattern": "*", "actions": ["read", "publish"]}],
+    "backend": [{"pattern": "*", "actions": ["read", "publish", "manage"]}],
     "reader": [{"pattern": "*", "actions": ["read"]}],
     "expired": [{"pattern": "*", "actions": ["read", "publish"]}],
     "revoked": [{"pattern": "*", "actions": ["read", "publish"]}],

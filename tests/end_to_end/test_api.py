@@ -166,6 +166,19 @@ def test_an_unknown_method_is_not_found(shared_server: RunningServer, path: str)
     assert answer.json()["error"]["code"] == 104
 
 
+def test_the_documentation_is_there_for_everybody(shared_server: RunningServer) -> None:
+    page, document = shared_server.get("/api/docs"), shared_server.get("/api/openapi.json")
+    assert (page.status, document.status) == (200, 200)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert document.json()["paths"].keys() > {"/api/publish", "/healthz"}
+
+
+def test_a_client_may_have_errors_by_status(shared_server: RunningServer) -> None:
+    headers = {"Authorization": f"apikey {shared_server.cast.keys['device']}", "X-Centrifugo-Error-Mode": "transport"}
+    answer = shared_server.request("POST", PUBLISH, b'{"channel":"nowhere","data":1}', headers)
+    assert (answer.status, answer.json()["error"]["code"]) == (404, 102)
+
+
 def test_a_foreign_host_is_refused(shared_server: RunningServer) -> None:
     headers = {"Host": "evil.example", "X-API-Key": shared_server.cast.keys["device"]}
     answer = shared_server.request("POST", PUBLISH, b'{"channel":"lobby","data":1}', headers)
