@@ -7,8 +7,10 @@ a flood shares one fsync.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -123,6 +125,12 @@ class Journal:
         self._queue.put(_Job(job, future))
         return await future
 
+    async def run_paced(self, unit: Callable[[], bool]) -> bool:
+        """`run` for bulk work: afterwards rest for as long as the unit took, so that half of the time is left to the publishers."""
+        again, seconds = await self.run(partial(_timed, unit))
+        await asyncio.sleep(seconds)
+        return again
+
     async def flush(self) -> None:
         """Wait until nothing waits for its commit."""
         await self._idle.wait()
@@ -222,6 +230,12 @@ def _blob(outcomes: Iterable[Outcome]) -> bytes:
     """The encoded hint of a batch; empty when there is nothing to tell."""
     hint = hint_of(outcomes)
     return hints.encode(hint) if hint.runs or hint.events else b""
+
+
+def _timed(unit: Callable[[], bool]) -> tuple[bool, float]:
+    started = time.monotonic()
+    again = unit()
+    return again, time.monotonic() - started
 
 
 def weight(item: Item) -> int:

@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .conf import limit
 from .failpoints import failpoint
-from .models import Record
+from .models import Record, Stream
 from .protocol import Publication
 
 T = TypeVar("T")
@@ -24,9 +24,12 @@ THREADS = 3
 Page = list[Publication]
 
 FIELDS = '"offset", data, received, publisher, client, key, removed, tags'
-_FORWARD = (
-    f'SELECT {FIELDS} FROM {Record._meta.db_table} WHERE stream_id = %s AND "offset" > %s AND "offset" <= %s ORDER BY "offset" LIMIT %s'
-)
+# Below the tail, which may have moved since the caller read it, there are holes: there stays what `latest` keeps.
+_FORWARD = f"""
+    SELECT {FIELDS} FROM {Record._meta.db_table}
+    WHERE stream_id = %s AND "offset" > max(%s, (SELECT tail - 1 FROM {Stream._meta.db_table} WHERE id = %s)) AND "offset" <= %s
+    ORDER BY "offset" LIMIT %s
+"""
 _BACKWARD = (
     f"SELECT {FIELDS} FROM {Record._meta.db_table} "
     'WHERE stream_id = %s AND "offset" >= %s AND "offset" < %s ORDER BY "offset" DESC LIMIT %s'
@@ -34,8 +37,9 @@ _BACKWARD = (
 
 
 def page_after(connection: BaseDatabaseWrapper, stream_id: int, position: int, upto: int, count: int) -> Page:
-    """Records with position < offset ≤ upto, oldest first; at most `count`, and PAGE_BYTES of payload unless the first is larger."""
-    return _page(connection, _FORWARD, (stream_id, position, upto, count))
+    """Records with position < offset ≤ upto, oldest first, from the tail on, without a hole; at most `count`, and PAGE_BYTES of payload
+    unless the first is larger."""
+    return _page(connection, _FORWARD, (stream_id, position, stream_id, upto, count))
 
 
 def page_before(connection: BaseDatabaseWrapper, stream_id: int, tail: int, before: int, count: int) -> Page:

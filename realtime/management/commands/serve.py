@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from realtime import feeds, first_run, listener
+from realtime import feeds, first_run, jobs, listener
 from realtime.conf import limit, option, rate
 from realtime.engine import Engine, current
 from realtime.lifetime import Lifetime
@@ -120,6 +120,7 @@ class Run:
         gc.set_threshold(50_000, 20, 20)
         sys.stdout.write(f"Wirelog serves {self.url} with {self.options['server']}\n")
         sys.stdout.flush()
+        self.tasks.append(asyncio.create_task(jobs.run(self.engine)))
         if self.options["sign_in_link"]:
             self.tasks.append(asyncio.create_task(self.welcome()))
         if self.options["demo"]:

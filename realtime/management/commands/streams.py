@@ -33,6 +33,7 @@ class Command(VerbCommand):
         template.add_argument("--keep-days", type=int, metavar="DAYS", help="0 keeps records for ever (30).")
         template.add_argument("--keep-records", type=int, metavar="N", help="Newest records to keep; 0 keeps all (0).")
         template.add_argument("--keep-bytes", type=int, metavar="N", help="Payload bytes to keep; 0 keeps all (0).")
+        template.add_argument("--keep-latest", action=BooleanOptionalAction, help="The newest record of each key stays, however old (no).")
         template.add_argument("--max-payload", type=int, metavar="BYTES", help="Largest payload; 0 takes the server's default (0).")
         add_json(parser, "The stream as JSON, for programs.")
 
@@ -96,6 +97,7 @@ def as_dict(stream: Stream) -> dict[str, Any]:
         "keep_days": stream.keep_days,
         "keep_records": stream.keep_records,
         "keep_bytes": stream.keep_bytes,
+        "keep_latest": stream.keep_latest,
         "max_payload": stream.max_payload,
         "archived": stream.archived and stream.archived.isoformat(),
         "created": stream.created.isoformat(),
