@@ -76,6 +76,28 @@ class Pending:
 
 
 @dataclass(eq=False, slots=True)
+class Waiter:
+    """Somebody who reads by requests of their own, and wants to be woken when there is more."""
+
+    feed: "Feed"
+    ended: bool = False
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self) -> None:
+        self._news.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self._news.set()
+
+    async def past(self, position: int) -> None:
+        """Wait until there is something after `position`, or the waiter has ended."""
+        while self.feed.last <= position and not self.ended:
+            self._news.clear()
+            await self._news.wait()
+
+
+@dataclass(eq=False, slots=True)
 class Feed:
     """A stream that somebody in this process is subscribed to."""
 
@@ -94,6 +116,7 @@ class Feed:
     pages: dict[int, Batch] = field(default_factory=dict)
     live: set[Subscription] = field(default_factory=set)
     lagging: set[Subscription] = field(default_factory=set)
+    waiters: set[Waiter] = field(default_factory=set)
     # Those who asked to be told who comes and goes.
     watching: set[Subscription] = field(default_factory=set)
     # Records from hints that came too early, by offset.
@@ -113,6 +136,16 @@ class Feed:
     def subscribers(self) -> int:
         return len(self.live) + len(self.lagging)
 
+    def wake(self) -> None:
+        for waiter in self.waiters:
+            waiter.wake()
+
+    def end_waiters(self) -> None:
+        """Each of them leaves in its own time; the feed need not be kept for that."""
+        for waiter in self.waiters:
+            waiter.end()
+        self.waiters = set()
+
     @property
     def empty(self) -> bool:
-        return not self.live and not self.lagging
+        return not self.live and not self.lagging and not self.waiters

@@ -4,14 +4,16 @@ An `Endpoint` is one request, with a bounded body. Refusals before a method runs
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from channels.generic.http import AsyncHttpConsumer
+from django.db import DatabaseError
 
 from . import access
-from .errors import BadRequest, PayloadTooLarge, Unauthorized
+from .errors import BadRequest, PayloadTooLarge, Unauthorized, WirelogError
 
 T = TypeVar("T")
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -21,6 +23,8 @@ TEXT = b"text/plain; charset=utf-8"
 
 # Time for each piece of a body; who stops in the middle would keep a connection for ever.
 BODY_SECONDS = 60
+# Time for a reader to make room for a piece of an answer: all buffers in between may be full.
+SEND_SECONDS = 120
 
 
 class Refusal(Exception):
@@ -45,12 +49,24 @@ class Answer(NamedTuple):
     headers: Headers = ()
 
 
+class Streaming(NamedTuple):
+    """An answer whose end nobody knows yet. A WirelogError or Refusal in the middle breaks it off, for the client to see."""
+
+    status: int
+    content_type: bytes
+    pieces: AsyncGenerator[bytes, None]
+    headers: Headers = ()
+
+
 class Endpoint(AsyncHttpConsumer):
     """One request: its body is bounded, it costs no thread hop, and what goes wrong is answered, never shown as a traceback."""
 
     # Methods that are answered, and the largest body.
     allowed: tuple[str, ...] = ("GET", "HEAD")
     largest = 0
+
+    scope: Any
+    receive: Any
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         # Not that of the base class: one request needs no task, no thread hop, and no membership in the channel layer.
@@ -73,7 +89,7 @@ class Endpoint(AsyncHttpConsumer):
 
     def limit_size(self, size: int) -> None:
         if size > self.largest:
-            raise Refusal(413, PayloadTooLarge.code, f"payload too large: the body of a request may have at most {self.largest} bytes")
+            raise too_large(self.largest)
 
     async def _read_body(self) -> bytes:
         body, more = bytearray(), True
@@ -107,9 +123,35 @@ class Endpoint(AsyncHttpConsumer):
         await self.respond(Answer(refusal.status, JSON, error_body(refusal.code, refusal.message), refusal.headers))
 
     async def respond(self, answer: Answer) -> None:
-        length = (b"content-length", b"%d" % len(answer.content))
-        await self.send_headers(status=answer.status, headers=[length, *head_of(answer.content_type, answer.headers)])
+        # A 304 has none of its own: it would be taken for that of what it spares.
+        length = [] if answer.status == 304 else [(b"content-length", b"%d" % len(answer.content))]
+        await self.send_headers(status=answer.status, headers=[*length, *head_of(answer.content_type, answer.headers)])
         await self.send_body(b"" if self.scope["method"] == "HEAD" else answer.content)
+
+    async def stream(self, answer: Streaming) -> None:
+        """Send piece by piece, at the pace of the reader. Raises Gone when it has left, or takes nothing."""
+        await self.send_headers(status=answer.status, headers=head_of(answer.content_type, answer.headers))
+        async with aclosing(answer.pieces) as pieces:
+            if self.scope["method"] != "HEAD":
+                await self.while_connected(self._send_pieces(pieces))
+        await self.send_body(b"")
+
+    async def _send_pieces(self, pieces: AsyncIterator[bytes]) -> None:
+        try:
+            async for piece in pieces:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await self.send_body(piece, more_body=True)
+        except (WirelogError, DatabaseError, Refusal, TimeoutError):
+            await self._break_off()
+
+    async def _break_off(self) -> None:
+        """End the connection, so that the client cannot take what it has for the whole."""
+        extension = self.scope.get("extensions", {}).get("wirelog")
+        if extension is None:
+            raise Gone
+        extension["abort"]()
+        # Until the server says that the client has left, which ends this.
+        await asyncio.get_running_loop().create_future()
 
     async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, for one that may take long. Cancels it, and raises Gone, when the client leaves."""
@@ -145,6 +187,10 @@ def secret_of(scope: Any) -> str:
     if secret := key_of(scope):
         return secret
     raise unauthorized("send an API key as X-API-Key, or as Authorization: Bearer")
+
+
+def too_large(most: int) -> Refusal:
+    return Refusal(413, PayloadTooLarge.code, f"payload too large: the body of a request may have at most {most} bytes")
 
 
 def unauthorized(reason: str) -> Refusal:

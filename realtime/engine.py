@@ -154,6 +154,7 @@ class Engine:
     async def drain(self, seconds: float) -> None:
         """Answer what is in flight, then close every connection with 3001, spread over a moment; at most `seconds`."""
         self.draining = True
+        self.hub.release()
         deadline = time.monotonic() + seconds
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.journal.flush(), seconds / 2)

@@ -117,6 +117,17 @@ class UnknownStream(WirelogError):
         return f"unknown stream {self.stream!r}: it does not exist, or you may not read it"
 
 
+class UnknownRecord(UnknownStream):
+    """In a stream that may be read."""
+
+    def __init__(self, stream: str, offset: int) -> None:
+        self.offset = offset
+        super().__init__(stream)
+
+    def __str__(self) -> str:
+        return f"unknown record {self.offset} of {self.stream!r}: it does not exist, or holds no bytes"
+
+
 class NotPermitted(WirelogError):
     """It may be read, but not for this."""
 

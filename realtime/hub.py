@@ -8,11 +8,12 @@ nothing that was queued is ever dropped, so there is no gap and no duplicate to 
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from . import hints, latest, protocol
 from .conf import limit
-from .cursor import Feed, Step, Subscriber, Subscription
+from .cursor import Feed, Step, Subscriber, Subscription, Waiter
 from .errors import INSUFFICIENT_STATE, STREAM_REMOVED, UnknownStream, Unsubscribe
 from .failpoints import failpoint
 from .flight import Flights
@@ -51,6 +52,7 @@ class Hub:
         self._reading: Flights[Batch | None] = Flights()
         self._fillings: set[asyncio.Task[None]] = set()
         self._rings_size = 0
+        self._released = False
         self._max_rings = limit("RING_BYTES")
         self._frame = limit("FRAME_BYTES")
 
@@ -98,11 +100,7 @@ class Hub:
 
         Synchronous: the caller queues the reply at once, before any record can be, and then starts the pump.
         """
-        if feed.stream_id not in self.feeds:
-            # It was unused, and so forgotten, while the caller was on its way. What it missed meanwhile the comparison finds.
-            self.feeds[feed.stream_id] = feed
-            self._rings_size += feed.ring.size
-        feed = self.feeds[feed.stream_id]
+        feed = self._kept(feed)
         subscription = Subscription(feed, subscriber, feed.last, True)
         feed.live.add(subscription)
         if join_leave:
@@ -112,6 +110,32 @@ class Hub:
             subscription.position = position
             subscriber.pump.add(subscription)
         return subscription
+
+    def _kept(self, feed: Feed) -> Feed:
+        """The feed that is kept up to date: `feed`, unless another one has taken its place."""
+        if feed.stream_id not in self.feeds:
+            # It was unused, and so forgotten, while the caller was on its way. What it missed meanwhile the comparison finds.
+            self.feeds[feed.stream_id] = feed
+            self._rings_size += feed.ring.size
+        return self.feeds[feed.stream_id]
+
+    @contextmanager
+    def waiter(self, feed: Feed) -> Iterator[Waiter]:
+        """Keep `feed` up to date for a reader who comes for pages: `read_step` on the feed of the waiter."""
+        waiter = Waiter(self._kept(feed), self._released)
+        waiter.feed.waiters.add(waiter)
+        try:
+            yield waiter
+        finally:
+            waiter.feed.waiters.discard(waiter)
+            self._forget_if_unused(waiter.feed)
+
+    def release(self) -> None:
+        """End every waiter, now and from now on: the process is about to stop."""
+        self._released = True
+        for feed in list(self.feeds.values()):
+            feed.end_waiters()
+            self._forget_if_unused(feed)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         subscription.end()
@@ -235,6 +259,7 @@ class Hub:
         feed.last = last
         self._count_ring(feed, -feed.ring.size)
         feed.ring = Ring(last)
+        feed.wake()
 
     # Delivery
 
@@ -261,6 +286,7 @@ class Hub:
         feed.known = max(feed.known, feed.last)
         feed.used = time.monotonic()
         self._shrink_rings()
+        feed.wake()
 
     def _count_ring(self, feed: Feed, size: int) -> None:
         # A forgotten feed may still be filled for a caller that is about to subscribe.
@@ -317,6 +343,7 @@ class Hub:
     def _end_all(self, feed: Feed, unsubscribe: Unsubscribe) -> None:
         for subscription in [*feed.live, *feed.lagging]:
             self.end(subscription, unsubscribe)
+        feed.end_waiters()
         self._forget_if_unused(feed)
 
     def end(self, subscription: Subscription, unsubscribe: Unsubscribe) -> None:

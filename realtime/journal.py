@@ -239,7 +239,7 @@ class _Batch:
     def _publication(self, item: Item, offset: int) -> Publication:
         tags = json.dumps(item.tags, ensure_ascii=False, separators=(",", ":")) if item.tags else ""
         data = item.data if item.blob is None else blob_reference(item, offset)
-        return Publication(offset, data, self.now, item.publisher, item.client, item.key, item.removed, tags)
+        return Publication(offset, data, self.now, item.publisher, item.client, item.key, item.removed, tags, item.device_time)
 
     def _write(self) -> None:
         if not self.rows:

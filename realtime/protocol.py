@@ -240,6 +240,8 @@ class Publication(msgspec.Struct, array_like=True, gc=False):
     removed: bool = False
     # A JSON object of strings, or empty.
     tags: str = ""
+    # Milliseconds since 1970, by the clock of whoever measured it.
+    device_time: int | None = None
 
 
 def quote(text: str) -> str:
@@ -260,6 +262,8 @@ def publication(record: Publication) -> str:
         text += f',"key":{quote(record.key)}'
     if record.removed:
         text += ',"removed":true'
+    if record.device_time is not None:
+        text += f',"device_time":{record.device_time}'
     return text + "}"
 
 

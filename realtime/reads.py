@@ -23,7 +23,7 @@ THREADS = 3
 
 Page = list[Publication]
 
-FIELDS = '"offset", data, received, publisher, client, key, removed, tags'
+FIELDS = '"offset", data, received, publisher, client, key, removed, tags, device_time'
 # Below the tail, which may have moved since the caller read it, there are holes: there stays what `latest` keeps.
 _FORWARD = f"""
     SELECT {FIELDS} FROM {Record._meta.db_table}
@@ -57,8 +57,8 @@ def records(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) ->
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         while (row := cursor.fetchone()) is not None:
-            offset, data, received, publisher, client, key, removed, tags = row
-            yield Publication(offset, data, received, publisher, client, key, bool(removed), tags)
+            offset, data, received, publisher, client, key, removed, tags, device_time = row
+            yield Publication(offset, data, received, publisher, client, key, bool(removed), tags, device_time)
 
 
 def bounded(found: Iterable[Publication]) -> tuple[Page, bool]:

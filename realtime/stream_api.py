@@ -3,16 +3,16 @@
 `ROUTES` is the one table of what there is; the documentation is made from it. Errors are `application/problem+json`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from django.db import DatabaseError
 
-from . import access, errors, problem, stream_write
+from . import access, errors, problem, stream_download, stream_events, stream_read, stream_write
 from .conf import limit
-from .endpoint import Answer, Endpoint, Refusal
+from .endpoint import Answer, Endpoint, Refusal, Streaming
 from .engine import current
 from .errors import BadRequest, UnknownMethod, WirelogError
 from .journal import explain
@@ -20,7 +20,7 @@ from .stream_request import Request, credential_of, parse_query
 
 PREFIX = "/api/streams/"
 # The stream that a path names ends here: no name holds a slash.
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[Request], Coroutine[Any, Any, Answer | Streaming]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Route:
     answers: dict[tuple[int, str], Any] = field(default_factory=dict)
     errors: tuple[type[WirelogError], ...] = ()
 
+
+READING = (errors.BadRequest, errors.UnknownStream, errors.InternalError)
 
 ROUTES = (
     Route(
@@ -74,6 +76,54 @@ ROUTES = (
             errors.InternalError,
         ),
     ),
+    Route(
+        "GET",
+        "records",
+        stream_read.records,
+        "Read a page of records, or wait for the next one.",
+        stream_read.RecordsQuery,
+        answers={(200, "application/json"): stream_read.Records},
+        errors=(*READING, errors.Unrecoverable, errors.NotAvailable),
+    ),
+    Route(
+        "GET",
+        "latest",
+        stream_read.latest_records,
+        "Read the newest record of each key.",
+        stream_read.LatestQuery,
+        {"If-None-Match": "The ETag of the last answer: 304 when nothing has changed since."},
+        answers={(200, "application/json"): stream_read.Latest, (304, ""): None},
+        errors=READING,
+    ),
+    Route(
+        "GET",
+        "download",
+        stream_download.download,
+        "Take all records as a file.",
+        stream_download.DownloadQuery,
+        answers={(200, "application/x-ndjson"): Any, (200, "text/csv"): str},
+        errors=(*READING, errors.Unrecoverable),
+    ),
+    Route(
+        "GET",
+        "events",
+        stream_events.events,
+        "Follow the records as server-sent events.",
+        stream_events.EventsQuery,
+        {"Last-Event-ID": "The id of the last event, `<epoch>:<offset>`: go on after it. EventSource sends it by itself."},
+        answers={(200, "text/event-stream"): str},
+        errors=(*READING, errors.Unrecoverable, errors.NotAvailable),
+    ),
+    Route(
+        "GET",
+        "blobs/",
+        stream_read.blob,
+        "Read the bytes of a record that was not JSON.",
+        stream_read.NoQuery,
+        {"If-None-Match": "The ETag of the last answer: 304 when the reader has the bytes."},
+        answers={(200, "*/*"): bytes, (304, ""): None},
+        errors=READING,
+    ),
 )
 
 
@@ -87,7 +137,7 @@ class StreamApi(Endpoint):
     def screen(self) -> None:
         if not access.host_allowed(self.scope):
             raise Refusal(400, BadRequest.code, "bad request: Host is not one of ALLOWED_HOSTS")
-        self.stream, _, path = self.scope["path"].removeprefix(PREFIX).partition("/")
+        self.stream_name, _, path = self.scope["path"].removeprefix(PREFIX).partition("/")
         routes = [route for route in ROUTES if _leads(route.path, path)]
         if not routes:
             raise Refusal(404, UnknownMethod.code, str(UnknownMethod(self.scope["path"])))
@@ -101,12 +151,17 @@ class StreamApi(Endpoint):
         try:
             query = parse_query(self.scope["query_string"], self.route.query)
             engine = await current(lenient=True)
-            answer = await self.route.run(Request(engine, self.scope, self.credential, self.stream, self.rest, query, body))
+            answering = self.route.run(Request(engine, self.scope, self.credential, self.stream_name, self.rest, query, body))
+            # A write goes on without its client: half of it would be worse.
+            answer = await (answering if self.route.method == "POST" else self.while_connected(answering))
         except WirelogError as error:
             answer = problem.failed(error)
         except DatabaseError as error:
             answer = problem.failed(explain(error))
-        await self.respond(answer)
+        if isinstance(answer, Streaming):
+            await self.stream(answer._replace(headers=(*SAFE, *answer.headers)))
+        else:
+            await self.respond(answer)
 
     async def refuse(self, refusal: Refusal) -> None:
         await self.respond(problem.refused(refusal))

@@ -53,7 +53,8 @@ def _refuse_key() -> NoReturn:
 
 def demand_credential(identity: Identity, error: WirelogError) -> None:
     """Raises Refusal (401) when `error` might not have met somebody who says who they are."""
-    if identity is ANONYMOUS and isinstance(error, UnknownStream | NotPermitted):
+    # Not UnknownRecord: that stream was read.
+    if identity is ANONYMOUS and type(error) in (UnknownStream, NotPermitted):
         raise unauthorized("this needs an API key, as X-API-Key or Authorization: Bearer, or a session") from None
 
 

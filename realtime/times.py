@@ -25,6 +25,12 @@ def stamp(milliseconds: int, precision: str = "milliseconds") -> str:
         return f"{milliseconds} ms"
 
 
+def iso(milliseconds: int) -> str:
+    """RFC 3339 in UTC, for programs; the bare number when it is beyond the calendar."""
+    when = moment(milliseconds)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z") if when else str(milliseconds)
+
+
 def written(when: datetime, precision: str = "seconds") -> str:
     """`when` in the zone that is set, in the order of its digits."""
     return timezone.localtime(when).isoformat(" ", precision).replace("+00:00", "Z")

@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 import uvloop
 import wsproto.events
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
@@ -34,6 +35,7 @@ async def serve(application: Application, sock: socket.socket, lifetime: Lifetim
     config = uvicorn.Config(
         application,
         interface="asgi3",
+        http=Http,
         # Not "auto": websockets-sansio answers 400 to older Python clients, which send an empty subprotocol header.
         ws=WebSocket,
         ws_max_size=limit("MESSAGE_BYTES"),
@@ -48,6 +50,12 @@ async def serve(application: Application, sock: socket.socket, lifetime: Lifetim
         backlog=BACKLOG,
     )
     await Server(config, lifetime).serve([sock])
+
+
+class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {"wirelog": {"abort": self.transport.abort}}
 
 
 class WebSocket(WSProtocol):
