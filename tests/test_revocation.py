@@ -474,6 +474,17 @@ async def test_a_stream_that_was_archived_before_can_be_read(engine: Engine, coo
     assert outcome(client) == {}
 
 
+async def test_an_own_password_change_ends_the_sockets_and_keeps_the_person_signed_in(engine: Engine, cookies: dict[str, str]) -> None:
+    client = await enter(engine, cookies, "alice", "open")
+    tab = browser("alice", cookies["alice"])
+    form = {"old_password": "old", "new_password1": "correct horse 7", "new_password2": "correct horse 7"}
+    assert (await elsewhere(tab.post, "/accounts/password_change/", form)).status_code == 302
+    await eventually(lambda: client.closing == 4501)
+    assert (await elsewhere(tab.get, "/accounts/whoami/")).json()["name"] == "alice"
+    again = Client(engine, tab.cookies["sessionid"].value)
+    assert (await again.ask("connect"))["data"]["name"] == "alice"
+
+
 # Many at once, and trouble
 
 

@@ -18,7 +18,7 @@ const UNSUBSCRIBED = {
   103: ["You may not read this stream", "A member or an operator can give you the right."],
   106: ["Too many streams at once", "This tab reads as many streams as the server allows. Close some, then reload."],
   2403: ["You no longer have access to this stream", "Your right to read it has just ended. What you see here was sent before."],
-  2404: ["This stream was removed", "What you see here was sent before."],
+  2404: ["This stream has ended", "It was archived or removed. What you see here was sent before."],
 };
 
 export const SIGNED_OUT = 4501;

@@ -16,6 +16,8 @@ import { whoAmI } from "./whoami.js";
 const TICK_MS = 250;
 // An own password change ends the socket but not the session; twice within this time it is something else.
 const AGAIN_MS = 10_000;
+// The answer that brings the new session cookie may come after the news that the old session has ended.
+const COOKIE_MS = 1000;
 
 export class Live {
   #page;
@@ -141,6 +143,7 @@ export class Live {
   async #disconnected(code) {
     if (this.#state.ended !== null) return;
     this.dispatch({ type: "connecting" });
+    if (code === SIGNED_OUT) await new Promise((done) => setTimeout(done, COOKIE_MS));
     if (!isCredential(code)) this.#end(closed(code));
     else if ((await whoAmI()) !== this.#page.principal) this.#end(signedOut(location.pathname + location.search));
     else if (code !== SIGNED_OUT || Date.now() - this.#againAt < AGAIN_MS) this.#end(closed(code));
