@@ -59,6 +59,10 @@ STREAM_REMOVED = Unsubscribe(2404, "stream removed or archived")
 INSUFFICIENT_STATE = Unsubscribe(2500, "insufficient state")
 
 
+# Characters of a name that somebody made up: an answer must not grow with the question.
+SHOWN = 128
+
+
 class Disconnect(Exception):
     """Ends the connection with `close`; raised where a frame or command leaves no other answer."""
 
@@ -114,7 +118,7 @@ class UnknownStream(WirelogError):
         super().__init__(stream)
 
     def __str__(self) -> str:
-        return f"unknown stream {self.stream!r}: it does not exist, or you may not read it"
+        return f"unknown stream {self.stream[:SHOWN]!r}: it does not exist, or you may not read it"
 
 
 class UnknownRecord(UnknownStream):
@@ -140,7 +144,7 @@ class NotPermitted(WirelogError):
         super().__init__(action, stream)
 
     def __str__(self) -> str:
-        return f"permission denied: you may not {self.action} {self.stream!r}"
+        return f"permission denied: you may not {self.action} {self.stream[:SHOWN]!r}"
 
 
 class UnknownMethod(WirelogError):
@@ -154,7 +158,7 @@ class UnknownMethod(WirelogError):
         super().__init__(method)
 
     def __str__(self) -> str:
-        return f"unknown method {self.method!r}"
+        return f"unknown method {self.method[:SHOWN]!r}"
 
 
 class AlreadySubscribed(WirelogError):

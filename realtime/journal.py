@@ -25,6 +25,7 @@ from .errors import (
     PayloadTooLarge,
     StorageFull,
     StreamArchived,
+    UnknownStream,
     WirelogError,
 )
 from .failpoints import failpoint
@@ -33,6 +34,9 @@ from .protocol import Publication, publication
 
 MAX_KEY = 200
 MAX_TAGS = 32
+MAX_CONTENT_TYPE = 100
+# What a column holds.
+MAX_TIME = 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -132,13 +136,17 @@ class _Batch:
     now: int = 0
 
     def append(self) -> list[Outcome]:
+        # Before any query: a text that no column can hold would fail the others with it.
+        flaws = [flaw_of(item) for item in self.items]
+        self.items = [item for item, flaw in zip(self.items, flaws, strict=True) if flaw is None]
         # BEGIN IMMEDIATE has locked every stream: nobody else moves a head until the commit.
         self.streams = self._load_streams()
         self.roles = self._load_roles()
         self.known = self._load_known()
         self.room = disk.has_room(self.connection.alias)
         self.now = time.time_ns() // 1_000_000
-        outcomes = [self._append(item) for item in self.items]
+        appended = map(self._append, self.items)
+        outcomes = [next(appended) if flaw is None else flaw for flaw in flaws]
         self._write()
         return outcomes
 
@@ -190,15 +198,6 @@ class _Batch:
         largest = stream.max_payload or limit("PAYLOAD_BYTES")
         if (size := size_of(item, largest)) > largest:
             raise PayloadTooLarge(stream.name, size, largest)
-        for name, text in (("idempotency_key", item.idempotency_key), ("key", item.key)):
-            check_text(name, text, MAX_KEY)
-        if item.removed and not item.key:
-            raise BadRequest("removed", "needs the key that it ends")
-        for name, text in (item.tags or {}).items():
-            check_text("tags", name, MAX_KEY)
-            check_text(f"tags.{name}", text, MAX_KEY)
-        if len(item.tags or {}) > MAX_TAGS:
-            raise BadRequest("tags", f"must be at most {MAX_TAGS}")
 
     def _repeat(self, item: Item, stream: Stream) -> Appended | None:
         """The record that bears this key already, if any."""
@@ -252,9 +251,43 @@ class _Batch:
             cursor.executemany(_MOVE_HEAD, heads)
 
 
-def check_text(name: str, text: str, longest: int) -> None:
-    if len(text) > longest or not text.isprintable():
-        raise BadRequest(name, f"must be at most {longest} printable characters")
+def flaw_of(item: Item) -> WirelogError | None:
+    """What is wrong with `item` by itself, wherever it is to go."""
+    try:
+        check(item)
+    except WirelogError as error:
+        return error
+    return None
+
+
+def check(item: Item) -> None:
+    """Whoever made `item` may be Django code, which no decoder has looked at."""
+    if not namespaces.is_stream_name(item.stream):
+        raise UnknownStream(item.stream)
+    for name, text in (("idempotency_key", item.idempotency_key), ("key", item.key)):
+        check_text(name, text, MAX_KEY)
+    # It goes into a header of whoever reads the blob.
+    check_text("content_type", item.content_type, MAX_CONTENT_TYPE, ascii_only=True)
+    if item.removed and not item.key:
+        raise BadRequest("removed", "needs the key that it ends")
+    if item.device_time is not None and not 0 <= item.device_time <= MAX_TIME:
+        raise BadRequest("device_time", "must be milliseconds since 1970")
+    if item.tags:
+        check_tags(item.tags)
+
+
+def check_tags(tags: dict[str, str]) -> None:
+    if len(tags) > MAX_TAGS:
+        raise BadRequest("tags", f"must be at most {MAX_TAGS}")
+    for name, text in tags.items():
+        check_text("tags", name, MAX_KEY)
+        check_text(f"tags.{name}", text, MAX_KEY)
+
+
+def check_text(name: str, text: object, longest: int, ascii_only: bool = False) -> None:
+    """Printable is what has no NUL, no newline, no lone surrogate, nothing that hides or turns around what stands beside it."""
+    if not isinstance(text, str) or len(text) > longest or not text.isprintable() or (ascii_only and not text.isascii()):
+        raise BadRequest(name, f"must be at most {longest} printable characters{' of ASCII' if ascii_only else ''}")
 
 
 def size_of(item: Item, largest: int) -> int:

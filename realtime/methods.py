@@ -14,6 +14,7 @@ from .journal import Appended, Item
 from .latest import MAX_KEYS, LatestResult, latest
 from .models import ReadMarker, Record, Stream
 from .names import display_names
+from .namespaces import check_name
 from .presence import people_by_stream
 from .protocol import NOTHING, Offset, decode_params, payload
 from .registry import rpc
@@ -54,6 +55,7 @@ def publish_item(raw: msgspec.Raw) -> Item:
 
 
 def _item(params: PublishParams) -> Item:
+    check_name("stream", params.stream)
     fields = {field: getattr(params, field) for field in ("idempotency_key", "key", "removed", "tags", "device_time", "expect_offset")}
     return Item(params.stream, payload(params.data), **fields)
 

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from . import access, disk
 from .access import Identity
 from .conf import limit
-from .errors import LimitExceeded, UnknownStream
+from .errors import BadRequest, LimitExceeded, UnknownStream
 from .models import STREAM_NAME, Audience, Kind, Namespace, Stream, Template
 
 PERSONAL = re.compile(r"#[1-9][0-9]{0,17}\Z")
@@ -18,6 +18,12 @@ TEMPLATE_FIELDS = tuple(field.name for field in Template._meta.get_fields())
 
 def is_stream_name(name: str) -> bool:
     return STREAM_NAME.match(name) is not None or PERSONAL.match(name) is not None
+
+
+def check_name(field: str, name: str) -> None:
+    """Raises BadRequest for what cannot name a stream; an empty name is a matter of the method."""
+    if name and not is_stream_name(name):
+        raise BadRequest(field, "is not a stream name")
 
 
 def namespace_of(name: str) -> str:

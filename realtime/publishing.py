@@ -58,7 +58,7 @@ def _item(stream: str, data: Any, user: AbstractBaseUser | None, fields: dict[st
     try:
         text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         checked = protocol.payload(text.encode())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadRequest("data", f"cannot be JSON: {error}") from None
     return Item(stream, checked, publisher=str(user.pk) if user is not None else "", **fields)
 

@@ -34,7 +34,6 @@ from .errors import (
     STALE,
     STREAM_REMOVED,
     AlreadySubscribed,
-    BadRequest,
     Close,
     Disconnect,
     InternalError,
@@ -121,6 +120,7 @@ class Session:
         try:
             if self.identity is not None:
                 self._conduct.admit(self.identity, method, body)
+            namespaces.check_name("channel", getattr(body, "channel", ""))
             result = await self._handlers[method](self, command.id, body)
         except WirelogError as error:
             self._refuse(command.id, error)
@@ -181,8 +181,6 @@ class Session:
     def _check_subscribe(self, request: SubscribeRequest) -> None:
         if not request.channel or request.delta not in ("", "fossil"):
             raise Disconnect(BAD_REQUEST)
-        if not namespaces.is_stream_name(request.channel):
-            raise BadRequest("channel", "is not a stream name")
         if request.type:
             raise NotAvailable(f"subscription type {request.type}")
         if request.channel in self.subscriptions:

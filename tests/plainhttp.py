@@ -6,7 +6,7 @@ The application has a thread to itself, so that tests are free to use the databa
 import asyncio
 import json
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -93,7 +93,8 @@ class Door:
         """The result of `work` on the loop of the application."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(SECONDS)
 
-    def open(self, method: str, target: str, headers: Mapping[str, str] | None = None) -> Exchange:
+    def open(self, method: str, target: str, headers: Mapping[str, str] | None = None, raw: Sequence[tuple[bytes, bytes]] = ()) -> Exchange:
+        """`raw` are headers that are no text."""
         path, _, query = target.partition("?")
         named = {"host": "testserver"} | {name.lower(): value for name, value in (headers or {}).items()}
         scope = {
@@ -102,7 +103,7 @@ class Door:
             "path": unquote(path),
             "query_string": query.encode(),
             "scheme": "http",
-            "headers": [(name.encode(), value.encode()) for name, value in named.items()],
+            "headers": [*((name.encode(), value.encode()) for name, value in named.items()), *raw],
             "client": ("192.0.2.9", 4711),
             "server": ("127.0.0.1", 8000),
         }
