@@ -11,6 +11,8 @@ from .conf import option
 
 class RealtimeConfig(AppConfig):
     name = "realtime"
+    # That of the project around it may be another.
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Wirelog"
 
     def ready(self) -> None:

@@ -10,6 +10,7 @@ realtime.W002  the database is not in WAL mode
 realtime.W003  static files are missing (project/staticfiles.py)
 realtime.W004  an unknown WIRELOG_ name in the environment
 realtime.W005  HTTPS outside, but no trusted proxy (deploy)
+realtime.W006  transactions do not begin with the write lock
 """
 
 import difflib
@@ -45,12 +46,19 @@ def check_settings(**kwargs: Any) -> Iterator[CheckMessage]:
                 hint="Turn it off, and wrap what belongs together in transaction.atomic().",
                 id="realtime.E001",
             )
-    engine = settings.DATABASES["default"]["ENGINE"]
+    default = settings.DATABASES["default"]
+    engine = default["ENGINE"]
     if "sqlite" not in engine:
         yield Error(
             f"The database engine is {engine}; this version of Wirelog stores in SQLite only.",
             hint="Use django.db.backends.sqlite3, or leave DATABASE_URL out.",
             id="realtime.E002",
+        )
+    if default.get("OPTIONS", {}).get("transaction_mode", "DEFERRED").upper() == "DEFERRED":
+        yield checks.Warning(
+            "Transactions do not begin with the write lock: one that reads first fails at once when another has written meanwhile.",
+            hint='Set OPTIONS of the default database to {"transaction_mode": "IMMEDIATE", "timeout": 20}.',
+            id="realtime.W006",
         )
 
 

@@ -13,7 +13,8 @@ from .errors import BadRequest, LimitExceeded, UnknownStream
 from .models import STREAM_NAME, Audience, Kind, Namespace, Stream, Template
 
 PERSONAL = re.compile(r"#[1-9][0-9]{0,17}\Z")
-TEMPLATE_FIELDS = tuple(field.name for field in Template._meta.get_fields())
+# Not `get_fields`, which needs all models: `from realtime import publish` may stand in a models.py.
+TEMPLATE_FIELDS = tuple(field.name for field in Template._meta.local_fields)
 
 
 def is_stream_name(name: str) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
@@ -29,7 +29,7 @@ class Published(NamedTuple):
     duplicate: bool
 
 
-def publish(stream: str, data: Any, *, user: AbstractBaseUser | None = None, **fields: Any) -> Published:
+def publish(stream: str, data: Any, *, user: AbstractBaseUser | AnonymousUser | None = None, **fields: Any) -> Published:
     """Append `data`, whatever DjangoJSONEncoder takes, to `stream`, with the rights of the server.
 
     `user` stands in the record as its publisher. `fields` are those of `journal.Item`: idempotency_key, key, removed, tags, device_time,
@@ -46,7 +46,7 @@ def publish(stream: str, data: Any, *, user: AbstractBaseUser | None = None, **f
     return _published(asyncio.run_coroutine_threadsafe(running.journal.append(item), running.loop).result())
 
 
-async def apublish(stream: str, data: Any, *, user: AbstractBaseUser | None = None, **fields: Any) -> Published:
+async def apublish(stream: str, data: Any, *, user: AbstractBaseUser | AnonymousUser | None = None, **fields: Any) -> Published:
     """`publish` for coroutines. It is never part of a transaction: Django has none that spans an await."""
     running = engine.running()
     if running is None or running.loop is not asyncio.get_running_loop():
@@ -54,13 +54,13 @@ async def apublish(stream: str, data: Any, *, user: AbstractBaseUser | None = No
     return _published(await running.journal.append(_item(stream, data, user, fields)))
 
 
-def _item(stream: str, data: Any, user: AbstractBaseUser | None, fields: dict[str, Any]) -> Item:
+def _item(stream: str, data: Any, user: AbstractBaseUser | AnonymousUser | None, fields: dict[str, Any]) -> Item:
     try:
         text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         checked = protocol.payload(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise BadRequest("data", f"cannot be JSON: {error}") from None
-    return Item(stream, checked, publisher=str(user.pk) if user is not None else "", **fields)
+    return Item(stream, checked, publisher=str(user.pk) if user and user.pk is not None else "", **fields)
 
 
 def _within(item: Item) -> Published:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 
@@ -104,3 +105,8 @@ async def test_in_a_server_a_committed_transaction_reaches_subscribers_by_a_hint
         await elsewhere(work)
         await eventually(lambda: feed.last == 1)
         assert engine.hub.fills == 0
+
+
+def test_a_visitor_who_is_nobody_stands_in_the_record_as_nobody(lobby: Stream) -> None:
+    publish("lobby", 1, user=AnonymousUser())
+    assert Record.objects.get().publisher == ""

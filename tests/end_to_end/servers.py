@@ -153,6 +153,8 @@ class Process:
 class RunningServer(Process):
     """`manage.py serve` on data of its own."""
 
+    program: Sequence[str] = ("manage.py",)
+
     def __init__(self, data: Path, cast: Cast, kind: str = "uvicorn", options: Sequence[str] = (), **env: str) -> None:
         self.data = data
         self.cast = cast
@@ -164,7 +166,7 @@ class RunningServer(Process):
         super().__init__([], environment(data, **env), data / "server.log")
 
     def start(self) -> str:
-        serve = ["manage.py", "serve", "--host", self.host, "--port", str(self.port), "--server", self.kind]
+        serve = [*self.program, "serve", "--host", self.host, "--port", str(self.port), "--server", self.kind]
         self.command = [*serve, *self.options]
         line = super().start()
         self.port = int(line.split(" ")[2].rstrip("/").rpartition(":")[2])
@@ -180,7 +182,7 @@ class RunningServer(Process):
 
     def manage(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """Run `manage.py` on the same data, beside the server."""
-        whole = [sys.executable, "manage.py", *command]
+        whole = [sys.executable, *self.program, *command]
         return subprocess.run(whole, cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=SECONDS, check=False)
 
     # HTTP

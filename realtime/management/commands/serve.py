@@ -13,6 +13,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.routing import get_default_application
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
@@ -71,6 +72,10 @@ class Command(BaseCommand):
         if missing:
             raise CommandError(f"The database is not up to date: {len(missing)} migrations are missing. Run: manage.py migrate")
         self.check(databases=[DEFAULT_DB_ALIAS])
+        try:
+            get_default_application()
+        except ImproperlyConfigured as error:
+            raise CommandError(f"{error} Name the application in your asgi.py, as in 'mysite.asgi.application'.") from None
         if option("OPERATOR"):
             first_run.ensure_operator()
         connection.close()
@@ -121,7 +126,7 @@ class Run:
         sys.stdout.write(f"Wirelog serves {self.url} with {self.options['server']}\n")
         sys.stdout.flush()
         self.tasks.append(asyncio.create_task(jobs.run(self.engine)))
-        if self.options["sign_in_link"]:
+        if self.options["sign_in_link"] and option("OPERATOR"):
             self.tasks.append(asyncio.create_task(self.welcome()))
         if self.options["demo"]:
             self.tasks.append(asyncio.create_task(feeds.run(self.engine)))

@@ -15,6 +15,8 @@ class Command(BaseCommand):
         parser.add_argument("--base-url", default=option("BASE_URL"), help="Where the server is reached; default: %(default)s.")
 
     def handle(self, *args: Any, user: str, base_url: str, **options: Any) -> None:
+        if not option("OPERATOR"):
+            raise CommandError("This project has a sign-in of its own; the link belongs to the Wirelog server.")
         users = get_user_model()
         found = users._default_manager.filter(**{users.USERNAME_FIELD: user}).first()
         if found is None:

@@ -1,0 +1,9 @@
+"""What `startproject` puts into manage.py."""
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.embedded.settings")
+execute_from_command_line(sys.argv)

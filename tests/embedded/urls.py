@@ -1,0 +1,10 @@
+from django.urls import path
+
+from .orders import views
+
+urlpatterns = [
+    path("", views.home),
+    path("sign-in/", views.sign_in),
+    path("orders/", views.place),
+    path("orders/<str:number>/paid/", views.paid),
+]
