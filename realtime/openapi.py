@@ -1,38 +1,40 @@
 """The OpenAPI document of all that is answered by HTTP but the pages, made from the tables that answer it."""
 
 import functools
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 import msgspec
+from django.conf import settings
 
 from . import access
 from .access import Right
 from .api import METHODS
 from .api_methods import Method
-from .api_requests import ErrorAnswer, Publication
+from .api_requests import STREAM_NAME, ErrorAnswer, Publication
 from .conf import option
 from .endpoint import JSON, Endpoint
-from .errors import WirelogError
+from .errors import Unauthorized, WirelogError
+from .problem import Problem
+from .stream_api import PREFIX, ROUTES, Route
 
 Json = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{name}"
 ABOUT = """\
-`/api/<method>` is the server API that comes with the Centrifuge protocol, as clients like `cent` call it: a POST with a JSON body, and in
-the answer either `result` or `error`. Errors of a method come with status 200, or, with the header `X-Centrifugo-Error-Mode: transport`,
-with a status of their own. What a key may do is up to its scopes: a pattern of stream names, and read, publish or manage.
+`/api/streams/<stream>/…` is for devices, scripts and browsers: the body is the record, and errors are problem+json with a status of their
+own. `/api/<method>` is the server API that comes with the Centrifuge protocol, as clients like `cent` call it: a POST with a JSON body, and
+in the answer either `result` or `error`. Errors of a method come with status 200, or, with the header
+`X-Centrifugo-Error-Mode: transport`, with a status of their own. What a key may do is up to its scopes: a pattern of stream names, and
+read, publish or manage.
 """
 
 
 def errors() -> list[type[WirelogError]]:
     """Every error that an answer can tell, by its code."""
     return sorted(WirelogError.__subclasses__(), key=lambda error: error.code)
-
-
-def methods_by_right() -> Iterable[tuple[str, Method, str]]:
-    """Every method, and what a key needs for it."""
-    return ((name, method, needs(access.API_RIGHTS[name])) for name, method in METHODS.items())
 
 
 def needs(right: Right | None) -> str:
@@ -50,12 +52,20 @@ def document() -> Json:
         "servers": [{"url": "/"}],
         "security": [{"key": []}, {"bearer": []}],
         "tags": [
+            {"name": "streams", "description": "Streams, by plain HTTP"},
             {"name": "methods", "description": "The server API"},
             {"name": "probes", "description": "Probes, for whoever watches over the server"},
         ],
-        "paths": {f"/api/{name}": {"post": _method(name, method, need)} for name, method, need in methods_by_right()} | PROBES,
+        "paths": _methods() | _streams() | PROBES,
         "components": {"schemas": _schemas(), "securitySchemes": SECURITY, "responses": RESPONSES, "parameters": PARAMETERS},
     }
+
+
+# The server API
+
+
+def _methods() -> Json:
+    return {f"/api/{name}": {"post": _method(name, method, needs(access.API_RIGHTS[name]))} for name, method in METHODS.items()}
 
 
 def _method(name: str, method: Method, need: str) -> Json:
@@ -83,21 +93,104 @@ def _answer(name: str, method: Method) -> Json:
     return {"oneOf": [result if name == "batch" else wrapped, _reference(ErrorAnswer)]}
 
 
-def _types() -> list[type[msgspec.Struct]]:
-    """Every struct that the document tells of."""
-    return [*(part for method in METHODS.values() for part in (method.request, method.result)), ErrorAnswer, Publication]
+# Streams
+
+
+def _streams() -> Json:
+    paths: Json = {}
+    for route in ROUTES:
+        # The one thing that follows a path is an offset.
+        path = f"{PREFIX}{{stream}}/{route.path}{'{offset}' if route.path.endswith('/') else ''}"
+        paths.setdefault(path, {})[route.method.lower()] = _route(route, path)
+    return paths
+
+
+def _route(route: Route, path: str) -> Json:
+    writes = route.method == "POST"
+    operation = {
+        "operationId": f"{route.method.lower()}_{route.path.strip('/')}",
+        "tags": ["streams"],
+        "summary": route.summary,
+        "security": [{"key": []}, {"bearer": []}, {"session": []}, *([] if writes else [{}])],
+        "parameters": [*_path_parameters(path), *_query_parameters(route.query), *_header_parameters(route.headers)],
+        "responses": _good_answers(route) | _problems(route),
+    }
+    return operation | ({"requestBody": {"required": True, "content": _contents(route.bodies)}} if route.bodies else {})
+
+
+def _path_parameters(path: str) -> list[Json]:
+    return [parameter for parameter in IN_PATH if f"{{{parameter['name']}}}" in path]
+
+
+def _query_parameters(query: type[msgspec.Struct]) -> list[Json]:
+    """One for each field, whose description is that of the parameter."""
+    properties: Json = _components()[1][query.__name__]["properties"]
+    described = ((name, schema, schema.get("description", "")) for name, schema in properties.items())
+    return [{"name": name, "in": "query", "description": description, "schema": schema} for name, schema, description in described]
+
+
+def _header_parameters(headers: Mapping[str, str]) -> list[Json]:
+    return [{"name": name, "in": "header", "description": text, "schema": {"type": "string"}} for name, text in headers.items()]
+
+
+def _contents(types: Mapping[str, Any]) -> Json:
+    return {content_type: {"schema": _reference(of)} | EXAMPLES.get((content_type, of), {}) for content_type, of in types.items()}
+
+
+def _good_answers(route: Route) -> Json:
+    answers: dict[int, dict[str, Any]] = {}
+    for (status, content_type), of in route.answers.items():
+        answers.setdefault(status, {}).update({content_type: of} if content_type else {})
+    return {str(status): {"description": HTTPStatus(status).phrase, "content": _contents(types)} for status, types in answers.items()}
+
+
+def _problems(route: Route) -> Json:
+    """The errors of a route, by their status."""
+    told: dict[int, list[str]] = {}
+    met: set[type[WirelogError]] = {*route.errors, Unauthorized}
+    for error in sorted(met, key=lambda error: error.code):
+        told.setdefault(error.http_status, []).append(f"{error.code}: {error.__doc__}")
+    content = {"application/problem+json": {"schema": _reference(Problem)}}
+    return {str(status): {"description": " ".join(sentences), "content": content} for status, sentences in told.items()}
+
+
+# Schemas
+
+
+def _types() -> Iterator[Any]:
+    """Every type that the document tells of."""
+    for method in METHODS.values():
+        yield from (method.request, method.result)
+    for route in ROUTES:
+        yield from (route.query, *route.bodies.values(), *route.answers.values())
+    yield from (ErrorAnswer, Publication, Problem)
+
+
+def _leaves(of: Any) -> Iterator[Any]:
+    """What unions and lists are made of."""
+    parts = get_args(of) if get_origin(of) in (list, UnionType) else ()
+    if not parts:
+        yield of
+    for part in parts:
+        yield from _leaves(part)
 
 
 @functools.cache
-def _components() -> tuple[Mapping[type[msgspec.Struct], Json], Json]:
-    """A reference for each struct, and what the references lead to."""
-    types = list(dict.fromkeys(_types()))
+def _components() -> tuple[Mapping[Any, Json], Json]:
+    """The schema of each type, and what the references in them lead to."""
+    types = list(dict.fromkeys(leaf for of in _types() for leaf in _leaves(of)))
     references, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
-    return dict(zip(types, references, strict=True)), schemas
+    # Bytes as they come: only within JSON they are base64.
+    return dict(zip(types, references, strict=True)) | {bytes: {}}, schemas
 
 
-def _reference(struct: type[msgspec.Struct]) -> Json:
-    return _components()[0][struct]
+def _reference(of: Any) -> Json:
+    # Unions of structs, which is more than msgspec knows by itself.
+    if get_origin(of) is UnionType:
+        return {"anyOf": [_reference(part) for part in get_args(of)]}
+    if get_origin(of) is list:
+        return {"type": "array", "items": _reference(get_args(of)[0])}
+    return _components()[0][of]
 
 
 def _schemas() -> Json:
@@ -117,7 +210,27 @@ def _with_property(schema: Json, name: str, of: Json) -> Json:
 SECURITY = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key: `manage.py apikey create`."},
     "bearer": {"type": "http", "scheme": "bearer", "description": "The same key."},
+    "session": {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME, "description": "Of a page of this server."},
 }
+IN_PATH: list[Json] = [
+    {
+        "name": "stream",
+        "in": "path",
+        "required": True,
+        "description": "Name of the stream.",
+        "schema": {"type": "string", "pattern": STREAM_NAME},
+        "example": "lobby",
+    },
+    {
+        "name": "offset",
+        "in": "path",
+        "required": True,
+        "description": "Offset of the record.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 1,
+    },
+]
+EXAMPLES: Mapping[tuple[str, Any], Json] = {("application/json", Any): {"example": {"text": "hello"}}}
 PARAMETERS = {
     "error_mode": {
         "name": "X-Centrifugo-Error-Mode",

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote
 
 import msgspec
+from msgspec import Meta
 
 from . import problem
 from .access import Identity
@@ -23,7 +24,7 @@ from .errors import (
     WirelogError,
 )
 from .journal import Appended, Item, Outcome, Rejected
-from .protocol import NOTHING, Offset, misfit, payload
+from .protocol import Offset, misfit, payload
 from .stream_request import Request, demand_credential
 from .times import milliseconds
 
@@ -50,16 +51,15 @@ HEADERS = {
 
 
 class PublishQuery(msgspec.Struct, forbid_unknown_fields=True):
-    # The body is a JSON array of envelopes.
-    batch: bool = False
-    # All records of a batch or none.
-    atomic: bool = False
+    batch: Annotated[bool, Meta(description="The body is a JSON array of envelopes.")] = False
+    atomic: Annotated[bool, Meta(description="All records of a batch or none.")] = False
 
 
 class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     """One record of a batch. `device_time` is in milliseconds since 1970, or RFC 3339."""
 
-    data: msgspec.Raw = NOTHING
+    # Not a default of bytes, which OpenAPI cannot tell.
+    data: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     idempotency_key: str = ""
     key: str = ""
     removed: bool = False

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from jsonschema import Draft202012Validator
@@ -13,6 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from realtime import api, openapi, routing
 from realtime.access import API_RIGHTS
 from realtime.errors import WirelogError
+from realtime.stream_api import PREFIX, ROUTES, Route
 
 from .conftest import ROOT
 
@@ -32,6 +34,29 @@ def test_it_is_a_valid_document() -> None:
 def test_every_method_has_an_entry_and_no_other() -> None:
     paths = {path for path, operation in operations() if "methods" in operation["tags"]}
     assert paths == {f"/api/{name}" for name in api.METHODS}
+
+
+def test_every_route_of_streams_has_an_entry_and_no_other() -> None:
+    told = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods if path.startswith(PREFIX)}
+    assert {(method, path.removeprefix(f"{PREFIX}{{stream}}/").replace("{offset}", "")) for method, path in told} == {
+        (route.method, route.path) for route in ROUTES
+    }
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method}-{route.path}")
+def test_a_route_tells_its_parameters_bodies_answers_and_errors(route: Route) -> None:
+    path = f"{PREFIX}{{stream}}/{route.path}" + ("{offset}" if route.path.endswith("/") else "")
+    operation = DOCUMENT["paths"][path][route.method.lower()]
+    named = {place: {one["name"] for one in operation["parameters"] if one["in"] == place} for place in ("path", "query", "header")}
+    assert named["path"] == set(re.findall(r"{(\w+)}", path))
+    assert named["query"] == {field.name for field in msgspec.structs.fields(route.query)}
+    assert named["header"] == route.headers.keys()
+    assert operation.get("requestBody", {"content": {}})["content"].keys() == route.bodies.keys()
+    assert {str(status) for status, _ in route.answers} <= operation["responses"].keys()
+    for error in route.errors:
+        answer = operation["responses"][str(error.http_status)]
+        assert f"{error.code}: " in answer["description"]
+        assert answer["content"].keys() == {"application/problem+json"}
 
 
 def test_every_method_stands_in_the_documentation() -> None:
