@@ -56,12 +56,12 @@ class RawSocket:
             (size,) = struct.unpack("!Q", self._take(8))
         return first & 0x0F, self._take(size)
 
-    def send_for(self, data: bytes, seconds: float) -> int:
-        """Send `data` over and over until the server takes no more of it for `seconds`; returns the bytes that went out."""
+    def send_for(self, data: bytes, seconds: float, most: int = 200_000_000) -> int:
+        """Send `data` over and over until the server takes no more of it for `seconds`; returns the bytes that went out, `most` at most."""
         self.socket.settimeout(seconds)
         sent = 0
         try:
-            while sent < 200_000_000:
+            while sent < most:
                 sent += self.socket.send(data)
         except TimeoutError:
             pass

@@ -16,6 +16,8 @@ Message = dict[str, Any]
 
 # A command without an answer for so long is an unknown outcome.
 ANSWER_SECONDS = 10.0
+# Without a ping for so long after it was due the connection is given up, as SDKs do.
+PATIENCE_SECONDS = 10.0
 BACK_OFF_SECONDS = (0.02, 0.2)
 # From here on an unsubscribe push says: subscribe again.
 TEMPORARY_UNSUBSCRIBE = 2_500
@@ -62,6 +64,9 @@ class RecordingClient:
         self.closes: list[int] = []
         # Whether pings are answered.
         self.polite = True
+        # Its id in the current connection.
+        self.id = ""
+        self._silence = ANSWER_SECONDS
         self._subscribed: set[str] = set()
         self._socket: ClientConnection | None = None
         self._numbers = itertools.count(1)
@@ -103,7 +108,9 @@ class RecordingClient:
     async def _live(self, socket: ClientConnection) -> None:
         reading = asyncio.create_task(self._read(socket))
         try:
-            await self.call("connect", {"token": self.token})
+            hello = (await self.call("connect", {"token": self.token}))["connect"]
+            self.id = hello["client"]
+            self._silence = hello["ping"] + PATIENCE_SECONDS
             self.connects += 1
             for stream in self.streams:
                 await self.subscribe(stream)
@@ -133,7 +140,9 @@ class RecordingClient:
     # In
 
     async def _read(self, socket: ClientConnection) -> None:
-        async for frame in socket:
+        while True:
+            async with asyncio.timeout(self._silence):
+                frame = await socket.recv()
             text = frame if isinstance(frame, str) else frame.decode()
             messages = [json.loads(line) for line in text.split("\n")]
             for message in messages:
@@ -227,6 +236,10 @@ class RecordingClient:
                     return None
                 self.history.add(Info(operation, f"error {error.code}"))
             await asyncio.sleep(random.uniform(*BACK_OFF_SECONDS))
+
+    async def here(self, stream: str) -> set[str]:
+        """Client ids of those who are present."""
+        return set((await self.call("presence", {"channel": stream}))["presence"]["presence"])
 
     async def read(self, stream: str, limit: int = 10) -> None:
         """The newest records, by history."""

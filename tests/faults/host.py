@@ -102,8 +102,8 @@ class Host:
         client.start()
         return client
 
-    async def sdk_reader(self, name: str, stream: str = STREAM) -> SdkReader:
-        reader = SdkReader(name, self.history, self.server.socket_url, self.server.cast.keys["reader"], stream)
+    async def sdk_reader(self, name: str, url: str) -> SdkReader:
+        reader = SdkReader(name, self.history, url, self.server.cast.keys["reader"], STREAM)
         self.sdk_readers.append(reader)
         await reader.start()
         async with asyncio.timeout(SECONDS):
@@ -120,7 +120,7 @@ class Host:
         for number in range(readers):
             await self.client(f"reader{number}", STREAM, key="reader", url=url)
         for number in range(sdk):
-            await self.sdk_reader(f"sdk{number}")
+            await self.sdk_reader(f"sdk{number}", url() if url else self.server.socket_url)
         self._publishing = True
         for number in range(publishers):
             client = await self.client(f"publisher{number}", url=url)
@@ -183,8 +183,12 @@ class Host:
         self.server.env["FAILPOINTS"] = failpoint
         await self.restart()
         self.server.env["FAILPOINTS"] = ""
-        self.status = await asyncio.to_thread(self.server.wait, SECONDS)
+        await self.ended()
         self.fault(failpoint)
+
+    async def ended(self) -> None:
+        """Wait until the server has ended by itself."""
+        self.status = await asyncio.to_thread(self.server.wait, SECONDS)
 
     def drop_connections(self) -> None:
         """Every connection is lost at once."""

@@ -105,6 +105,9 @@ class Proxy:
             self.links.discard(link)
             self.tasks.discard(task)
 
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/connection/websocket"
+
     def set(self, mode: Mode, seconds: float = 0) -> None:
         """For all connections, those of now and new ones."""
         self.mode, self.seconds = mode, seconds
