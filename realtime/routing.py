@@ -4,12 +4,13 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler
 
-from . import access, api, consumers, errors, openapi, probes, stream_api
+from . import access, api, asyncapi, consumers, errors, openapi, probes, stream_api
 
 PATHS: dict[tuple[str, str], Any] = {
     ("http", "/healthz"): probes.Healthz.as_asgi(),
     ("http", "/readyz"): probes.Readyz.as_asgi(),
     ("http", "/api/openapi.json"): openapi.OpenApi.as_asgi(),
+    ("http", "/api/asyncapi.yaml"): asyncapi.AsyncApi.as_asgi(),
     ("websocket", "/connection/websocket"): consumers.WebSocketConsumer.as_asgi(),
 }
 # A page among the calls.

@@ -5,7 +5,8 @@ counted and warned of: what must not be missed is in the streams. Each is told i
 
 - `connected`, `disconnected`: client, principal, user_id (None for keys and strangers), address, agent.
 - `subscribed`, `unsubscribed`: the same and stream, its name.
-- `published`, after the commit: stream, epoch, offset (0 in an ephemeral stream), data, key, removed, tags, publisher, client, time (ms).
+- `published`, after the commit: stream, epoch, offset (0 in an ephemeral stream), data, key, removed, tags, publisher, client, and in
+  milliseconds time and device_time (None without one).
 """
 
 import atexit
@@ -52,7 +53,7 @@ def tell_published(records: Iterable[tuple[str, str, Publication | None]]) -> No
 
 
 def describe_record(stream: str, epoch: str, record: Publication) -> Event:
-    event = {name: getattr(record, name) for name in ("offset", "key", "removed", "publisher", "client", "time")}
+    event = {name: getattr(record, name) for name in ("offset", "key", "removed", "publisher", "client", "time", "device_time")}
     tags = json.loads(record.tags) if record.tags else {}
     return event | {"stream": stream, "epoch": epoch, "data": json.loads(record.data), "tags": tags}
 

@@ -89,13 +89,13 @@ async def test_a_stream_without_presence_is_told_of_all_the_same(engine: Engine,
 
 
 async def test_a_record_is_told_of_once_and_as_it_is(engine: Engine, heard: Heard) -> None:
-    item: dict[str, Any] = {"idempotency_key": "k", "key": "door", "tags": {"unit": "C"}}
+    item: dict[str, Any] = {"device_time": 5, "idempotency_key": "k", "key": "door", "tags": {"unit": "C"}}
     first = await apublish("lobby", {"t": 1.5}, **item)
     assert (await apublish("lobby", {"t": 1.5}, **item)).duplicate
     ((name, event),) = following(heard, 1)
     assert name == "published"
     assert event.pop("time") > 0
-    where = {"stream": "lobby", "epoch": first.epoch, "offset": 1, "publisher": "", "client": ""}
+    where = {"stream": "lobby", "epoch": first.epoch, "offset": 1, "publisher": "", "client": "", "device_time": 5}
     assert event == where | {"data": {"t": 1.5}, "key": "door", "removed": False, "tags": {"unit": "C"}}
     assert heard.empty()
 
