@@ -123,6 +123,8 @@ class Feed:
     early: dict[int, Publication] = field(default_factory=dict)
     filling: "asyncio.Task[None] | None" = None
     gap_timer: asyncio.TimerHandle | None = None
+    # How many records were redacted since it is here: a page that was asked for before is not to be used.
+    redactions: int = 0
     # Monotonic time of the last delivery: the idlest ring is forgotten first.
     used: float = 0.0
 
@@ -131,6 +133,14 @@ class Feed:
         self.pages[position] = batch
         while len(self.pages) > MAX_PAGES:
             del self.pages[next(iter(self.pages))]
+
+    def forget(self, offset: int) -> None:
+        """The payload of the record at `offset` was taken away: it is told from the database alone from now on."""
+        self.redactions += 1
+        self.pages.clear()
+        self.ring.forget(offset)
+        if self.newest is not None:
+            self.newest.forget(offset)
 
     @property
     def subscribers(self) -> int:

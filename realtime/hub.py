@@ -8,7 +8,7 @@ nothing that was queued is ever dropped, so there is no gap and no duplicate to 
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from . import hints, latest, protocol
@@ -283,10 +283,18 @@ class Hub:
                 self._count_ring(feed, batch.size)
         if feed.newest is not None:
             feed.newest.append(records, lines)
+        for record in records:
+            if offset := protocol.redacted_offset(record):
+                self._forget_record(feed, offset)
         feed.known = max(feed.known, feed.last)
         feed.used = time.monotonic()
         self._shrink_rings()
         feed.wake()
+
+    def _forget_record(self, feed: Feed, offset: int) -> None:
+        before = feed.ring.size
+        feed.forget(offset)
+        self._count_ring(feed, feed.ring.size - before)
 
     def _count_ring(self, feed: Feed, size: int) -> None:
         # A forgotten feed may still be filled for a caller that is about to subscribe.
@@ -314,7 +322,7 @@ class Hub:
     async def _read_page(self, feed: Feed, position: int) -> Batch | None:
         # Pages end at common offsets, so that readers who lag by different amounts soon ask for the same ones.
         upto = min(feed.last, feed.ring.first - 1, (position // PAGE_STEP + 1) * PAGE_STEP)
-        page = await self.reads.page(feed.stream_id, position, upto)
+        page = await self._read_unredacted(feed, lambda: self.reads.page(feed.stream_id, position, upto))
         if not page or page[0].offset != position + 1:
             return None
         batch = Batch(encode(feed, page))
@@ -326,6 +334,14 @@ class Hub:
             feed.keep_page(position, batch)
         return batch
 
+    async def _read_unredacted(self, feed: Feed, read: Callable[[], Awaitable[Page]]) -> Page:
+        """What `read` finds, again if a record was redacted meanwhile: it is kept here, and may hold what was taken away."""
+        while True:
+            redactions = feed.redactions
+            page = await read()
+            if feed.redactions == redactions:
+                return page
+
     async def _read_newest(self, feed: Feed, newest: Newest, position: int) -> Step:
         if newest.since > position:
             await self._reading.join((feed, position), lambda: self._load_newest(feed, newest, position))
@@ -335,7 +351,8 @@ class Hub:
         return Step(Batch(lines), feed.last)
 
     async def _load_newest(self, feed: Feed, newest: Newest, position: int) -> None:
-        page = await self.reads.run(latest.changed, feed.stream_id, position, newest.since, limit("PAGE_RECORDS"))
+        asked = (feed.stream_id, position, newest.since, limit("PAGE_RECORDS"))
+        page = await self._read_unredacted(feed, lambda: self.reads.run(latest.changed, *asked))
         newest.load(page, encode(feed, page), position)
 
     # Ends

@@ -30,7 +30,7 @@ from .errors import (
 )
 from .failpoints import failpoint
 from .models import Audience, Record, Stream
-from .protocol import Publication, publication
+from .protocol import REDACTS, Publication, publication
 
 MAX_KEY = 200
 MAX_TAGS = 32
@@ -274,6 +274,8 @@ def check(item: Item) -> None:
         raise BadRequest("device_time", "must be milliseconds since 1970")
     if item.tags:
         check_tags(item.tags)
+        if REDACTS in item.tags and item.identity is not None:
+            raise BadRequest(f"tags.{REDACTS}", "is only for redactions, which operators make")
 
 
 def check_tags(tags: dict[str, str]) -> None:

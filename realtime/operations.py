@@ -5,12 +5,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from . import notices, scopes
 from .audit import audit, command_principal
-from .models import ApiKey, Namespace, Stream
+from .errors import BadRequest
+from .journal import Item, bytes_of
+from .models import ApiKey, Namespace, Record, Stream
+from .protocol import REDACTS
+from .publishing import publish_within
+from .rollups import roll_again
 from .scopes import StoredScope
 
 # How long a secret works on after its rotation: a day to bring the new one to every device.
@@ -149,3 +156,36 @@ def unsubscribe(actor: Actor, stream: Stream, user: str, **subject: Any) -> None
     with transaction.atomic():
         notices.post("unsubscribe", user=user, channel=stream.name, **subject)
         note(actor, "connection.unsubscribe", user, stream=stream.name, **subject)
+
+
+def redact(actor: Actor, stream: Stream, offset: int, reason: str = "") -> bool:
+    """Take the payload of one record away, with its key and tags; its place stays. False when that was done already.
+
+    It is itself a record, by which every reader and every server learns of it. Raises BadRequest for a record that is not there or is a
+    redaction; StreamArchived, StorageFull.
+    """
+    with transaction.atomic():
+        stream.refresh_from_db()
+        record = Record.objects.filter(stream=stream, offset=offset).first()
+        if record is None:
+            raise BadRequest("offset", f"{offset} is not kept in {stream.name!r}")
+        if REDACTS in record.tags:
+            raise BadRequest("offset", f"{offset} of {stream.name!r} is a redaction")
+        if not record.data:
+            return False
+        _take_away(stream, record)
+        told = f'{{"{REDACTS}":{offset}}}'
+        publish_within(Item(stream.name, told, publisher=actor.principal, tags={REDACTS: str(offset)}))
+        note(actor, "record.redact", f"{stream.name}@{offset}", reason=reason)
+    return True
+
+
+def _take_away(stream: Stream, record: Record) -> None:
+    if record.offset < stream.tail:
+        # It had stayed for `latest` alone.
+        record.delete()
+        return
+    gone = bytes_of(record.data) + len(record.blob or b"")
+    Stream.objects.filter(pk=stream.pk).update(size=Greatest(F("size") - gone, 0))
+    Record.objects.filter(pk=record.pk).update(data="", blob=None, content_type="", key="", removed=False, tags="", digest=None)
+    roll_again(connection, stream, record.offset)

@@ -20,6 +20,8 @@ MAX_DEPTH = 64
 MAX_ID = 2**32 - 1
 # What a database column holds; a larger number makes no sense anywhere.
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+# The tag of a record that takes the payload of another one away.
+REDACTS = "redacts"
 # Subscribe flag: answer error 112 instead of `recovered: false`.
 REJECT_UNRECOVERED = 2
 
@@ -242,6 +244,14 @@ class Publication(msgspec.Struct, array_like=True, gc=False):
     tags: str = ""
     # Milliseconds since 1970, by the clock of whoever measured it.
     device_time: int | None = None
+
+
+def redacted_offset(record: Publication) -> int:
+    """The offset of the record that `record` redacts; 0 for every other record."""
+    if REDACTS not in record.tags:
+        return 0
+    tag = msgspec.json.decode(record.tags).get(REDACTS, "")
+    return int(tag) if tag.isascii() and tag.isdecimal() else 0
 
 
 def quote(text: str) -> str:

@@ -37,7 +37,7 @@ def publish(stream: str, data: Any, *, user: AbstractBaseUser | AnonymousUser | 
     """
     item = _item(stream, data, user, fields)
     if connection.in_atomic_block:
-        return _within(item)
+        return publish_within(item)
     if _on_a_loop():
         raise SynchronousOnlyOperation("realtime.publish() waits for a commit: in a coroutine use `await realtime.apublish()`.")
     running = engine.running()
@@ -63,8 +63,8 @@ def _item(stream: str, data: Any, user: AbstractBaseUser | AnonymousUser | None,
     return Item(stream, checked, publisher=str(user.pk) if user and user.pk is not None else "", **fields)
 
 
-def _within(item: Item) -> Published:
-    """In the transaction of the caller; who listens is told when it has committed."""
+def publish_within(item: Item) -> Published:
+    """Append in the transaction of the caller; who listens is told when it has committed. Raises WirelogError."""
     (outcome,) = append_batch(connection, [item])
     hint = hint_of([outcome])
     if hint.runs or hint.events:

@@ -41,8 +41,16 @@ class Ring:
         while count < len(self._batches) and dropped < size:
             dropped += self._batches[count].size
             count += 1
+        self._drop(count)
+
+    def forget(self, offset: int) -> None:
+        """Forget the batch that holds the record at `offset`, and all before it."""
+        if self.first <= offset <= self.last:
+            self._drop(bisect_right(self._firsts, offset))
+
+    def _drop(self, count: int) -> None:
+        self.size -= sum(batch.size for batch in self._batches[:count])
         del self._batches[:count], self._firsts[:count]
-        self.size -= dropped
 
     def page(self, position: int) -> Batch | None:
         """The records after `position`, up to the end of their batch; None when they are not here."""

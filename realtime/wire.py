@@ -68,7 +68,7 @@ def text_of(data: str) -> tuple[str, str]:
     value = payload_of(data)
     if isinstance(value, dict) and isinstance(value.get("text"), str):
         return value["text"], "wire-text"
-    return data, "wire-data"
+    return data if value is not None else "no payload", "wire-data"
 
 
 def payload_of(data: str) -> Any:

@@ -61,7 +61,8 @@ def test_records_without_a_publisher_are_not_of_who_is_not_signed_in() -> None:
         ('{"text":5}', '{"text":5}', "wire-data"),
         ('{"v":1.10}', '{"v":1.10}', "wire-data"),
         ("7", "7", "wire-data"),
-        ("", "", "wire-data"),
+        ("", "no payload", "wire-data"),
+        ("null", "no payload", "wire-data"),
     ],
 )
 def test_writing_is_set_as_writing_and_anything_else_as_data(data: str, text: str, css: str) -> None:

@@ -2,22 +2,27 @@ import time
 from typing import Any
 
 import msgspec
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.contrib.admin.views.main import SEARCH_VAR
+from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.db.models import BinaryField, QuerySet
 from django.db.models.functions import Cast, Left, Length
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from realtime import operations
+from realtime.errors import WirelogError
 from realtime.models import Record, Stream
 from realtime.reads import first_since
 from realtime.times import stamp
 
-from .base import KeysetChangeList, MachineAdmin, link, named, who
+from .base import KeysetChangeList, MachineAdmin, actor_of, link, named, who
 
 PREVIEW = 120
 # Text is looked for in so many records at most: no index helps, and a page must not read a whole database.
@@ -48,6 +53,10 @@ def searched_stream(term: str) -> Stream | None:
     """A search may begin with the name of a stream."""
     first = term.strip().partition(" ")[0]
     return Stream.objects.filter(name=first).first() if first else None
+
+
+class RedactForm(forms.Form):
+    reason = forms.CharField(required=False, max_length=500, help_text="For the audit log; readers are not told.")
 
 
 class RecordChangeList(KeysetChangeList):
@@ -119,8 +128,31 @@ class RecordAdmin(MachineAdmin[Record]):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         record = self.get_object(request, object_id)
-        title = {"subtitle": self.position(record)} if record else {}
-        return super().change_view(request, object_id, form_url, title | (extra_context or {}))
+        may_redact = record is not None and record.data != "" and request.user.has_perm("realtime.redact_record")
+        context = {"subtitle": self.position(record), "may_redact": may_redact} if record else {}
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.redact_view)
+        return [path("<int:pk>/redact/", view, name="realtime_record_redact"), *super().get_urls()]
+
+    def redact_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        record = self.get_object(request, str(pk))
+        if record is None or not request.user.has_perm("realtime.redact_record"):
+            raise PermissionDenied
+        form = RedactForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                done = operations.redact(actor_of(request), record.stream, record.offset, form.cleaned_data["reason"])
+            except WirelogError as error:
+                form.add_error(None, str(error))
+            else:
+                told = "Redacted {}." if done else "Nothing was changed: {} was redacted already."
+                self.message_user(request, told.format(self.position(record)), messages.SUCCESS if done else messages.WARNING)
+                return HttpResponseRedirect(reverse("admin:realtime_record_change", args=[pk]))
+        context = self.admin_site.each_context(request) | {"title": "Redact a record", "opts": self.opts, "form": form}
+        context |= {"record": record, "position": self.position(record)}
+        return TemplateResponse(request, "admin/realtime/record/redact.html", context)
 
     @admin.display(description="record")
     def position(self, record: Record) -> str:

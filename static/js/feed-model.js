@@ -45,6 +45,7 @@ export class FeedModel {
   append(record, atEnd) {
     this.head = Math.max(this.head, record.offset);
     this.#adopt(record);
+    this.#redact(record);
     if (!this.following || record.offset <= this.last) return false;
     if (!atEnd && this.records.length >= this.cap) {
       this.following = false;
@@ -87,6 +88,13 @@ export class FeedModel {
     const fresh = page.filter((record) => !known.has(record.offset));
     for (const record of fresh) this.#adopt(record);
     this.records = [...this.records, ...fresh].sort((a, b) => a.offset - b.offset);
+    for (const record of fresh) this.#redact(record);
+  }
+
+  // Another record may take the payload of one that is shown away.
+  #redact({ tags }) {
+    const gone = this.records.find((record) => String(record.offset) === tags?.redacts);
+    if (gone !== undefined) gone.data = null;
   }
 
   // What was written here

@@ -18,6 +18,8 @@ export function recordOf(publication, arrived = Date.now()) {
 
 export function textOf(record) {
   const { data } = record;
-  if (typeof data === "object" && data !== null && typeof data.text === "string") return { text: data.text, css: "wire-text" };
+  // Redacted, or published so.
+  if (data === null) return { text: "no payload", css: "wire-data" };
+  if (typeof data === "object" && typeof data.text === "string") return { text: data.text, css: "wire-text" };
   return { text: JSON.stringify(data), css: "wire-data" };
 }

@@ -20,6 +20,15 @@ test("live records join at the end, each once", () => {
   assert.deepEqual(offsets(model), [1, 2, 3, 4]);
 });
 
+test("a redaction takes the payload of a shown record away, live and when it was missed", () => {
+  const model = feed(1, 3);
+  model.append(record(4, { data: { redacts: 2 }, tags: { redacts: "2" } }), true);
+  assert.deepEqual(model.records.map(({ data }) => data?.text), ["r1", undefined, "r3", undefined]);
+  assert.equal(model.records[1].data, null);
+  model.extend([record(5, { tags: { redacts: "3" } }), record(6, { tags: { redacts: "99" } })], 6);
+  assert.deepEqual([model.records[0].data, model.records[2].data], [{ text: "r1" }, null]);
+});
+
 test("an empty stream starts with its first record", () => {
   const model = new FeedModel({ head: 0, principal: "1" });
   model.reset([], 0);

@@ -61,8 +61,8 @@ test("names: oneself is You, others as they are known", () => {
 });
 
 test("text is text, anything else is data", () => {
-  const list = rows([record(1, NOON), record(2, NOON, "3", { fps: 12 })]).filter((row) => row.type === "record");
-  assert.deepEqual(list.map(({ text, css }) => [text, css]), [["r1", "wire-text"], ['{"fps":12}', "wire-data"]]);
+  const list = rows([record(1, NOON), record(2, NOON, "3", { fps: 12 }), record(3, NOON, "3", null)]).filter((row) => row.type === "record");
+  assert.deepEqual(list.map(({ text, css }) => [text, css]), [["r1", "wire-text"], ['{"fps":12}', "wire-data"], ["no payload", "wire-data"]]);
 });
 
 test("what waits stands at the end, with its state", () => {
