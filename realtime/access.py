@@ -249,6 +249,7 @@ API_RIGHTS: Mapping[str, Right | None] = {
     "presence": Right("read"),
     "presence_stats": Right("read"),
     "history": Right("read"),
+    "history_remove": Right("manage"),
     "unsubscribe": Right("manage"),
     "subscribe": Right("manage", everywhere=True),
     "disconnect": Right("manage", everywhere=True),

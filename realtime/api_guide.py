@@ -130,7 +130,7 @@ def _curl(method: str, url: str, with_key: bool, content_type: str, example: Any
 def _parameter(parameter: Json) -> Field:
     schema = parameter["schema"]
     required = parameter.get("required", False)
-    return Field(parameter["name"], _kind(schema), required, parameter.get("description", ""), parameter["in"])
+    return Field(parameter["name"], _kind(_given(schema)), required, parameter.get("description", ""), parameter["in"])
 
 
 def _result(told: Json, operation: Json) -> Json:
@@ -145,8 +145,7 @@ def _fields(told: Json, schema: Json, prefix: str = "") -> Iterator[Field]:
     schema = _resolved(told, schema)
     required = schema.get("required", ())
     for name, inner in sorted(schema.get("properties", {}).items(), key=lambda item: item[0] not in required):
-        options = [option for option in inner.get("anyOf", [inner]) if option.get("type") != "null"]
-        told_of = _resolved(told, options[0])
+        told_of = _resolved(told, _given(inner))
         yield Field(prefix + name, _kind(told_of), name in required, told_of.get("description", inner.get("description", "")))
         yield from _fields(told, _items(told, told_of), f"{prefix}{name}.")
 
@@ -157,8 +156,15 @@ def _items(told: Json, schema: Json) -> Json:
     return _resolved(told, inner) if isinstance(inner, dict) else schema
 
 
+def _given(schema: Json) -> Json:
+    """What a field may be, when it is there."""
+    return next(option for option in schema.get("anyOf", [schema]) if option.get("type") != "null")
+
+
 def _kind(schema: Json) -> str:
     """The type and its bounds in words."""
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
     if "contentEncoding" in schema:
         return "text, base64"
     kind = KINDS.get(schema.get("type", ""), "any JSON")

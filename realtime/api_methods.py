@@ -47,6 +47,7 @@ from .operations import Actor
 from .presence import fresh
 from .presence import presence_stats as stats_of
 from .protocol import HistoryResult, PresenceResult, PresenceStatsResult
+from .retention import remove_history
 
 # Names in one answer.
 MAX_LISTED = 10_000
@@ -126,6 +127,15 @@ async def history(engine: Engine, identity: Identity, request: HistoryRequest) -
     since = protocol.Position(request.since.offset, request.since.epoch) if request.since is not None else None
     asked = protocol.HistoryRequest(request.channel, request.limit, since, request.reverse)
     return await engine.reads.run(read_history, identity, asked)
+
+
+async def history_remove(engine: Engine, identity: Identity, request: ChannelRequest) -> Nothing:
+    stream = await engine.reads.run(access.manageable, identity, request.channel)
+    # Before the deed, which is many transactions.
+    noted = partial(operations.note, Actor(identity.principal), "stream.history_remove", stream.name, upto=stream.head)
+    await engine.journal.run(noted)
+    await remove_history(engine.journal, stream)
+    return NOTHING
 
 
 # channels, info
@@ -250,6 +260,13 @@ COMMANDS: Mapping[str, Method] = {
         HistoryResult,
         history,
         {"channel": "lobby", "limit": 10, "reverse": True},
+    ),
+    "history_remove": Method(
+        "Remove the records that a stream has now. Offsets and epoch go on.",
+        ChannelRequest,
+        Nothing,
+        history_remove,
+        {"channel": "lobby"},
     ),
     "presence": Method("Who is subscribed to a stream.", ChannelRequest, PresenceResult, presence, {"channel": "lobby"}),
     "presence_stats": Method(

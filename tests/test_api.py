@@ -360,6 +360,17 @@ async def test_a_publication_of_history_is_as_the_document_says(engine: Engine) 
     assert set(msgspec.json.decode(bytes(result.publications[0]))) <= {field.name for field in msgspec.structs.fields(Publication)}
 
 
+async def test_a_removed_history_leaves_the_position(engine: Engine) -> None:
+    await elsewhere(append, "room", "1", "2", key="k")
+    before = await call(engine, "history", channel="room")
+    assert await call(engine, "history_remove", channel="room") == {}
+    assert await call(engine, "history", channel="room", limit=9) == before
+    assert await elsewhere(Record.objects.count) == 0
+    assert (await call(engine, "publish", channel="room", data=3))["offset"] == 3
+    entry = await elsewhere(AuditEntry.objects.get, action="stream.history_remove")
+    assert (entry.actor, entry.subject, entry.detail) == ("key:ab", "room", {"upto": 2})
+
+
 # presence, channels, info
 
 

@@ -116,6 +116,19 @@ def test_a_batch_comes_back_as_its_results(shared_server: RunningServer, path: s
         assert [publication["offset"] for publication in history["publications"]] == [second["offset"], first["offset"]]
 
 
+def test_a_backend_removes_a_history(shared_server: RunningServer, path: str) -> None:
+    told = answers(
+        shared_server,
+        path,
+        ["publish", "PublishRequest", {"channel": "lobby", "data": 1}],
+        ["history_remove", "HistoryRemoveRequest", {"channel": "lobby"}],
+        ["history", "HistoryRequest", {"channel": "lobby", "limit": 9}],
+    )
+    for published, removed, history in (told["sync"], told["async"]):
+        assert removed == {}
+        assert history == {"publications": [], "offset": published["offset"], "epoch": published["epoch"]}
+
+
 def test_errors_are_those_that_the_client_knows(shared_server: RunningServer, path: str) -> None:
     told = answers(
         shared_server,
