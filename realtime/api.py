@@ -19,8 +19,10 @@ from .api_requests import BatchRequest, BatchResult
 from .conf import limit
 from .endpoint import JSON, Endpoint, Refusal, error_body, secret_of, unauthorized
 from .engine import Engine, current
-from .errors import BadRequest, LimitExceeded, UnknownMethod, Unrecoverable, WirelogError
+from .errors import BadRequest, LimitExceeded, TooManyRequests, UnknownMethod, Unrecoverable, WirelogError
+from .identify import identity_of_key
 from .journal import explain
+from .problem import retry_headers
 from .protocol import misfit
 
 # Bytes of replies after which a batch reads nothing more: a thousand pages of history must not be in memory at once.
@@ -55,7 +57,7 @@ class Api(Endpoint):
     async def answer(self, body: bytes) -> tuple[int, bytes, bytes]:
         engine = await current(lenient=True)
         try:
-            identity = await engine.reads.run(credentials.identity_of_key, self.secret)
+            identity = await self._identify(engine)
             if identity is None:
                 raise unauthorized("this API key is wrong, expired or revoked")
             engine.presence.key_used(identity.principal)
@@ -67,6 +69,12 @@ class Api(Endpoint):
             return self._status(refused), JSON, error_body(refused.code, str(refused))
         # The replies of a batch stand alone: that is how its clients read them.
         return 200, JSON, result if self.method == "batch" else b'{"result":%b}' % result
+
+    async def _identify(self, engine: Engine) -> Identity | None:
+        try:
+            return await identity_of_key(engine, access.client_address(self.scope), credentials.of_key(self.secret))
+        except TooManyRequests as error:
+            raise Refusal(429, error.code, str(error), *retry_headers(error)) from None
 
     def _status(self, error: WirelogError) -> int:
         """200, but for clients that would rather read the status than the body."""

@@ -29,6 +29,7 @@ SETTINGS = (
     Setting("PUBLISHES_PER_SECOND", 20, "Publishes of one person in a second, by all doors (111); 0 sets no limit. Keys have their own."),
     Setting("PUBLISH_BURST", 100, "Publishes of one person at once."),
     Setting("BAD_MESSAGES_PER_MINUTE", 10, "Senseless commands of one connection (107); one more closes it (3509). 0 sets no limit."),
+    Setting("WRONG_KEYS_PER_MINUTE", 20, "Wrong API keys of one address (429, 3013); those that were right go on. 0 sets no limit."),
     Setting("CONNECT_SECONDS", 10, "Time between opening a socket and its connect command (3502)."),
     Setting("IN_FLIGHT", 256, "Publishes of one connection that may wait for their commit; over it the socket is not read."),
     Setting("JOURNAL_QUEUE", 20_000, "Publishes of one process that may wait for their commit (111)."),

@@ -19,6 +19,7 @@ from .control import Control, Controlled
 from .cursor import Subscriber
 from .errors import SHUTDOWN
 from .group_commit import Journal
+from .guesses import Guesses
 from .hub import Hub
 from .lock import AlreadyServing, ServeLock
 from .models import Notice
@@ -67,6 +68,7 @@ class Engine:
         self.hub = Hub(self.reads)
         self.presence = PresenceBook(self.journal, self.reads, self._sender)
         self.rates = Rates(self.loop.time)
+        self.guesses = Guesses(self.loop.time)
         self.seats = Seats()
         self.limits = Limits(
             outbox_bytes=limit("OUTBOX_BYTES"),

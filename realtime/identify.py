@@ -4,7 +4,7 @@ from . import access, credentials
 from .access import ANONYMOUS, Caller, Identity
 from .credentials import Credential
 from .engine import Engine
-from .errors import BAD_REQUEST, INVALID_TOKEN, Disconnect
+from .errors import BAD_REQUEST, INVALID_TOKEN, TOO_MANY_REQUESTS, Disconnect, TooManyRequests
 
 Shown = tuple[Credential | None, Identity]
 
@@ -20,12 +20,34 @@ async def identify(engine: Engine, caller: Caller, token: str) -> Shown:
 
 
 async def _read(engine: Engine, caller: Caller, token: str) -> Shown:
-    credential = credentials.of_key(token) if token else credentials.of_session(caller.session_key) if caller.session_key else None
-    identity = await engine.reads.run(credentials.identity_of, credential) if credential is not None else None
-    if identity is not None:
-        return credential, identity
     if token:
-        raise Disconnect(INVALID_TOKEN)
+        return await _by_key(engine, caller, token)
+    if caller.session_key:
+        credential = credentials.of_session(caller.session_key)
+        identity = await engine.reads.run(credentials.identity_of, credential)
+        if identity is not None:
+            return credential, identity
     if caller.origin_allowed and await engine.reads.run(access.anonymous_may_read_something):
         return None, ANONYMOUS
     raise Disconnect(BAD_REQUEST)
+
+
+async def _by_key(engine: Engine, caller: Caller, token: str) -> Shown:
+    credential = credentials.of_key(token)
+    try:
+        identity = await identity_of_key(engine, caller.address, credential)
+    except TooManyRequests:
+        raise Disconnect(TOO_MANY_REQUESTS) from None
+    if identity is None:
+        raise Disconnect(INVALID_TOKEN)
+    return credential, identity
+
+
+async def identity_of_key(engine: Engine, address: str | None, credential: Credential | None) -> Identity | None:
+    """Whose key it is, None for a wrong one. Raises TooManyRequests for an address that has shown too many of those."""
+    if credential is None:
+        return None
+    engine.guesses.admit(address, credential)
+    identity = await engine.reads.run(credentials.identity_of, credential)
+    engine.guesses.note(address, credential, identity is not None)
+    return identity

@@ -37,6 +37,11 @@ class Bucket:
         self.tokens -= count
         return 0.0
 
+    def wait(self, now: float) -> float:
+        """The seconds until one token can be had."""
+        self._fill(now)
+        return max(0.0, 1 - self.tokens) / self.rate if self.rate else 0.0
+
     def full(self, now: float) -> bool:
         self._fill(now)
         return self.tokens >= self.burst

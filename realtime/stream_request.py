@@ -47,8 +47,13 @@ def identify(credential: Credential | None) -> Identity:
     return identity or ANONYMOUS
 
 
+class WrongKey(Refusal):
+    pass
+
+
 def _refuse_key() -> NoReturn:
-    raise unauthorized("this API key is wrong, expired or revoked")
+    refusal = unauthorized("this API key is wrong, expired or revoked")
+    raise WrongKey(refusal.status, refusal.code, refusal.message, *refusal.headers)
 
 
 def demand_credential(identity: Identity, error: WirelogError) -> None:
@@ -79,11 +84,22 @@ class Request:
 
         So each page of a long answer is read under the access rules of its own time. Raises Refusal, WirelogError.
         """
-        found: tuple[Identity, T] = await self.engine.reads.run(_read, self.credential, reading, args)
-        identity, result = found
-        if identity.scopes is not None:
-            self.engine.presence.key_used(identity.principal)
+        shown, address = self.credential, access.client_address(self.scope)
+        if shown is None or shown.kind != "key":
+            return (await self._read(reading, args))[1]
+        self.engine.guesses.admit(address, shown)
+        try:
+            identity, result = await self._read(reading, args)
+        except WrongKey:
+            self.engine.guesses.note(address, shown, right=False)
+            raise
+        self.engine.guesses.note(address, shown, right=True)
+        self.engine.presence.key_used(identity.principal)
         return result
+
+    async def _read(self, reading: Callable[..., T], args: tuple[Any, ...]) -> tuple[Identity, T]:
+        found: tuple[Identity, T] = await self.engine.reads.run(_read, self.credential, reading, args)
+        return found
 
     async def identity(self) -> Identity:
         return await self.read(lambda identity: identity)
