@@ -7,8 +7,11 @@ import pytest
 
 from realtime.engine import Engine
 from realtime.models import Stream
+from realtime.outbox import Outbox
 
-from .core import Client, api_key, cookie, elsewhere, head, person, running
+from . import core
+from .core import Client, api_key, append, cookie, elsewhere, head, person, running
+from .frames import taken
 from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,6 +39,8 @@ def cookies(transactional_db: None, settings: Any) -> dict[str, str]:
 @pytest.fixture
 async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
     async with running() as found:
+        # No time passes: a slow machine would let more through.
+        found.rates.clock = lambda: 0.0
         yield found
 
 
@@ -141,3 +146,51 @@ async def test_too_many_bad_messages_end_it_for_good(alice: Client, method: str,
     await eventually(lambda: alice.closing == 3509)
     # The last one is answered as well.
     assert (await alice.reply(4))["error"]["code"] == 107
+
+
+# Sizes
+
+
+async def test_a_payload_over_the_limit_is_refused_and_the_connection_stays(settings: Any, alice: Client) -> None:
+    settings.WIRELOG = {**settings.WIRELOG, "PAYLOAD_BYTES": 10}
+    assert await alice.ask("publish", channel="room", data="x" * 9) == 413
+    assert await alice.ask("publish", channel="room", data="x" * 8) == {}
+
+
+@pytest.fixture
+async def cramped(cookies: dict[str, str], settings: Any) -> AsyncIterator[Engine]:
+    """An engine of small outboxes and frames."""
+    settings.WIRELOG = {**settings.WIRELOG, "RATE_LIMITS": False, "OUTBOX_BYTES": 4_000, "FRAME_BYTES": 500}
+    async with running() as found:
+        yield found
+
+
+async def test_replies_that_nobody_reads_overflow_the_outbox(cramped: Engine, cookies: dict[str, str]) -> None:
+    client = Client(cramped, cookies["alice"])
+    await client.connect()
+    for _ in range(200):
+        await client.frame(client.command("presence", channel="room"))
+    assert client.closing == 3008
+
+
+async def test_publications_wait_in_the_database_and_leave_in_small_frames(
+    cramped: Engine, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await Client(cramped, cookies["alice"]).connect()
+    await client.ask("subscribe", channel="room")
+    await elsewhere(append, "room", *(str(number) for number in range(300)))
+    outbox = client.session.outbox
+    await eventually(lambda: outbox.waiting > 2_000)
+    waited, sizes = [outbox.waiting], [0]
+
+    def watched(outbox: Outbox, now: float) -> str | None:
+        waited.append(outbox.waiting)
+        frame = taken(outbox, now)
+        sizes.append(len(frame or ""))
+        return frame
+
+    monkeypatch.setattr(core, "taken", watched)
+    assert await client.received(300) == list(range(1, 301))
+    assert max(waited) <= 4_000
+    # A ping may follow the last message.
+    assert max(sizes) <= 503
