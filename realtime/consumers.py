@@ -10,10 +10,9 @@ from channels.exceptions import StopConsumer
 
 from . import access, engine
 from .access import Caller
-from .errors import FOREIGN_ORIGIN, SLOW, Close
-from .failpoints import failpoint
-from .outbox import Frame
+from .errors import FOREIGN_ORIGIN, Close
 from .session import Session
+from .writer import AsgiSocket, Socket, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +24,15 @@ class WebSocketConsumer(AsyncConsumer):
     scope: Any
     base_send: Any
     session: Session | None = None
-    writer: asyncio.Task[None] | None = None
+    socket: Socket
+    writer: Writer
+    closing: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Not the loop of Channels, which makes two tasks for every message, and one that waits for a channel layer."""
         self.scope, self.base_send = scope, send
-        self.wake = asyncio.Event()
+        self.socket = scope.get("extensions", {}).get("wirelog", {}).get("socket") or AsgiSocket(send)
+        self.writer = Writer(self.socket, self._start_close)
         try:
             while True:
                 await self.dispatch(await receive())
@@ -38,8 +40,7 @@ class WebSocketConsumer(AsyncConsumer):
             return
         finally:
             # Not in `disconnect`: that is not called when a send failed, or the task was cancelled.
-            if self.writer is not None:
-                self.writer.cancel()
+            self.writer.end()
             if self.session is not None:
                 self.session.leave()
 
@@ -60,8 +61,7 @@ class WebSocketConsumer(AsyncConsumer):
             await self._close(refusal)
             return
         running = await engine.current(lenient=True)
-        self.session = Session(running, caller, self.wake.set, self._abort)
-        self.writer = asyncio.create_task(self._write(self.session))
+        self.session = self.writer.session = Session(running, caller, self.writer.wake, self.socket.abort)
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         if self.session is None or self.session.closing is not None:
@@ -74,39 +74,13 @@ class WebSocketConsumer(AsyncConsumer):
             logger.exception("A command could not be run.")
             self.session.fail()
 
-    async def _write(self, session: Session) -> None:
-        """The one task that writes to this socket."""
-        now = session.engine.loop.time
-        send = self._extension.get("send", self._send_text)
-        # A send fails when the peer has gone; the server tells the consumer as well.
-        with contextlib.suppress(OSError, RuntimeError):
-            while True:
-                self.wake.clear()
-                if session.closing is not None:
-                    session.outbox.finish()
-                while session.closing != SLOW and (frame := session.outbox.take(now())) is not None:
-                    failpoint("socket.before_send")
-                    await send(frame)
-                if session.closing is not None and session.finished:
-                    await self._close(session.closing)
-                    return
-                await self.wake.wait()
-
-    async def _send_text(self, frame: Frame) -> None:
-        """As ASGI has it. Our servers take the pieces as they are, and make no text of them that they would encode again."""
-        await self.base_send({"type": "websocket.send", "text": b"\n".join(frame).decode()})
+    def _start_close(self, close: Close) -> None:
+        self.closing = asyncio.create_task(self._close(close))
 
     async def _close(self, close: Close) -> None:
-        await self.base_send({"type": "websocket.close", "code": close.code, "reason": close.reason})
-
-    def _abort(self) -> None:
-        if "abort" in self._extension:
-            self._extension["abort"]()
-
-    @property
-    def _extension(self) -> Any:
-        """What `serve` offers beyond ASGI; empty under any other server."""
-        return self.scope.get("extensions", {}).get("wirelog", {})
+        # It fails when the peer has gone; the server tells of that as well.
+        with contextlib.suppress(OSError, RuntimeError):
+            await self.base_send({"type": "websocket.close", "code": close.code, "reason": close.reason})
 
     def _subprotocol(self) -> str | None:
         """The JSON subprotocol, if offered: a browser fails the handshake when none of its offers is taken."""

@@ -13,6 +13,7 @@ import daphne.server  # isort: skip
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -104,16 +105,47 @@ class Transport(tcp.Server):
         self.open_transports.discard(self)
         super().connectionLost(reason)
 
+    def write_now(self, data: bytes) -> None:
+        """Write what the kernel takes at once: the reactor would wait for a turn of the loop, and change what it polls twice."""
+        if self.connected and not self.disconnecting and not self.waiting:
+            sent = self.writeSomeData(data)
+            # Not a number for a connection that is lost: the reactor will meet it too, and ends it.
+            data = data[sent:] if isinstance(sent, int) and sent > 0 else data
+        if data:
+            self.write(data)  # type: ignore[no-untyped-call]
+
     @property
     def waiting(self) -> int:
         """Bytes written that the kernel has not taken."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen
 
 
+class Socket:
+    """Writes frames past Autobahn and, while nothing waits, past the reactor (`writer.Socket`)."""
+
+    __slots__ = ("_protocol", "on_ready")
+    # What it is given it keeps; how much is unconfirmed the outbox knows.
+    ready = True
+
+    def __init__(self, protocol: "WebSocket") -> None:
+        self._protocol = protocol
+        self.on_ready: Callable[[], None] = lambda: None
+
+    def send(self, frame: Frame) -> None:
+        if self._protocol.state == self._protocol.STATE_OPEN:
+            self._protocol.transport.write_now(b"".join(text_frame(frame)))
+
+    def abort(self) -> None:
+        self._protocol.transport.abort()
+
+    def release(self) -> None:
+        pass
+
+
 class WebSocket(WebSocketProtocol):  # type: ignore[misc]
     def scope(self) -> dict[str, Any]:
         """What Daphne leaves out of the scope, and our own extension."""
-        return {"scheme": "ws", "extensions": {"wirelog": {"abort": self.transport.abort, "send": self.send_frame}}}
+        return {"scheme": "ws", "extensions": {"wirelog": {"abort": self.transport.abort, "socket": Socket(self)}}}
 
     # In. One growing buffer per message: a list of its pieces costs a hundred bytes for each.
 
@@ -171,11 +203,6 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]
         if self.state == self.STATE_OPEN:
             payload = content if isinstance(content, bytes) else content.encode()
             self.transport.write(frame_head(BINARY if binary else TEXT, len(payload)) + payload)
-
-    async def send_frame(self, frame: Frame) -> None:
-        """A text message as `outbox.take` gives it."""
-        if self.state == self.STATE_OPEN:
-            self.transport.writeSequence(text_frame(frame))
 
     def application_done(self, task: "asyncio.Task[None]") -> None:
         """Daphne would leave the socket of an application that returned without closing it open for ever."""

@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
 import uvloop
 import wsproto.events
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
-from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from .conf import limit
@@ -58,7 +57,34 @@ class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self.scope["extensions"] = {"wirelog": {"abort": self.transport.abort}}
 
 
+class Socket:
+    """Writes frames without the copies that wsproto makes of a message (`writer.Socket`)."""
+
+    __slots__ = ("_protocol", "on_ready")
+
+    def __init__(self, protocol: "WebSocket") -> None:
+        self._protocol = protocol
+        self.on_ready: Callable[[], None] = lambda: None
+
+    @property
+    def ready(self) -> bool:
+        return self._protocol.writable.is_set()
+
+    def send(self, frame: Frame) -> None:
+        if not (self._protocol.close_sent or self._protocol.transport.is_closing()):
+            self._protocol.transport.writelines(text_frame(frame))
+
+    def abort(self) -> None:
+        self._protocol.transport.abort()
+
+    def release(self) -> None:
+        self.on_ready = lambda: None
+
+
 class WebSocket(WSProtocol):
+    # None until the head of the request is here.
+    socket: Socket | None = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = float(limit("ABORT_SECONDS"))
@@ -70,14 +96,14 @@ class WebSocket(WSProtocol):
     def handle_connect(self, event: wsproto.events.Request) -> None:
         super().handle_connect(event)
         # The application starts after this returns.
-        self.scope["extensions"]["wirelog"] = {"abort": self.transport.abort, "send": self.send_frame}
+        self.socket = Socket(self)
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions["wirelog"] = {"abort": self.transport.abort, "socket": self.socket}
 
-    async def send_frame(self, frame: Frame) -> None:
-        """A text message, without the copies that wsproto makes of it. Raises ClientDisconnected."""
-        await self.writable.wait()
-        if self.disconnected or self.close_sent or self.transport.is_closing():
-            raise ClientDisconnected
-        self.transport.writelines(text_frame(frame))
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.socket is not None:
+            self.socket.on_ready()
 
     def handle_message(self, event: wsproto.events.TextMessage | wsproto.events.BytesMessage) -> None:
         size = len(event.data.encode()) if isinstance(event.data, str) else len(event.data)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from channels.layers import get_channel_layer
@@ -14,6 +15,7 @@ from realtime.engine import Engine
 from realtime.errors import SLOW, STALE
 from realtime.models import Audience, Stream
 from realtime.session import Session
+from realtime.writer import Socket
 
 from .core import cookie, person, running
 from .waiting import eventually
@@ -229,7 +231,8 @@ async def test_a_transport_is_aborted_where_the_server_can(engine: Engine, offer
     aborted: list[bool] = []
     found = socket()
     if offered:
-        found.scope["extensions"] = {"wirelog": {"abort": lambda: aborted.append(True)}}
+        server: Any = Mock(spec=Socket, ready=True, abort=lambda: aborted.append(True))
+        found.scope["extensions"] = {"wirelog": {"socket": server}}
     assert (await found.connect())[0]
     session = await the_session(engine)
     session.close(STALE)
