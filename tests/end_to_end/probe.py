@@ -11,10 +11,13 @@ import signal
 import sys
 from typing import Any
 
+import django
 from django.conf import settings
 
 LIMITS = ("MESSAGE_BYTES", "ABORT_SECONDS", "DRAIN_SECONDS")
-settings.configure(WIRELOG={name: int(os.environ[name]) for name in LIMITS if name in os.environ})
+APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "realtime"]
+settings.configure(WIRELOG={name: int(os.environ[name]) for name in LIMITS if name in os.environ}, INSTALLED_APPS=APPS)
+django.setup()
 
 from realtime import lifetime, listener  # noqa: E402 they need the settings
 
