@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import http.client
 import json
 import logging
@@ -254,7 +255,8 @@ class Files:
         number = newest.last + 1
         line = pack(number, text)
         try:
-            self._file.write(line)
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(newest.path))
             if self.fsync:
                 os.fsync(self._file.fileno())
         except OSError:
@@ -267,8 +269,9 @@ class Files:
     def _rotate(self, newest: Segment) -> Segment:
         self.sync()
         following = self._new_segment(newest.last + 1)
+        file = following.path.open("r+b", buffering=0)
         self._file.close()
-        self._file = following.path.open("r+b", buffering=0)
+        self._file = file
         self.segments.append(following)
         self._forget()
         return following
@@ -279,8 +282,11 @@ class Files:
             os.fsync(self._file.fileno())
 
     def batch(self) -> list[Line]:
-        """The next records to send; there are some while any wait."""
-        return next(segment.batch() for segment in self.segments if segment.waiting(self.cursor.sent))
+        """The next records to send, of which some wait. Raises OSError when the disk has lost them since they were written."""
+        for segment in self.segments:
+            if segment.waiting(self.cursor.sent) and (found := segment.batch()):
+                return found
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(self.folder))
 
     def gap(self, line: Line) -> int:
         """How many records before `line` are lost: dropped from a full spool, or damaged on disk."""

@@ -321,6 +321,47 @@ def test_a_record_that_the_disk_did_not_confirm_was_not_taken(server: Server, tm
     assert server.values == ["kept"]
 
 
+class HalfFull:
+    """A file that takes five more bytes."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def write(self, line: bytes) -> int:
+        return int(self.file.write(line[:5]))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+def test_a_record_of_which_a_full_disk_took_a_part_was_not_taken(server: Server, tmp_path: Path) -> None:
+    with spool(server, tmp_path) as found:
+        file = found._files._file
+        found._files._file = HalfFull(file)  # type: ignore[assignment]
+        with pytest.raises(OSError, match="No space left"):
+            found.put("lost")
+        found._files._file = file
+        found.put("kept")
+        assert found.flush(10)
+        assert found.status()["dropped"] == 0
+    assert server.values == ["kept"]
+
+
+def test_a_disk_that_loses_what_it_had_is_told_of_and_ends_nothing(server: Server, tmp_path: Path) -> None:
+    server.script.append(says(503))
+    with spool(server, tmp_path, fsync=False) as found:
+        found._rest = lambda seconds: paused.set() or go.wait(10)  # type: ignore[assignment, func-returns-value]
+        paused, go = threading.Event(), threading.Event()
+        found.put(1)
+        assert paused.wait(10)
+        only(tmp_path).write_bytes(b"")
+        paused.clear()
+        go.set()
+        eventually_sync(lambda: "Input/output error" in found.status()["error"])
+        assert found.status()["state"] == "waiting"
+        found.close(0)
+
+
 def test_nothing_is_sent_before_it_is_on_disk(server: Server, tmp_path: Path) -> None:
     """Or a power cut would give its number to another record, which the server refuses."""
     synced: list[int] = []
