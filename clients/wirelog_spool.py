@@ -341,8 +341,8 @@ def read_cursor(folder: Path) -> Cursor | None:
 
 
 def oldest(folder: Path) -> int:
-    """The first number. In a new folder it is the time: one that was lost had used up the low numbers."""
-    return min((int(path.stem) for path in folder.glob("*.log")), default=time_ns() // 1_000_000)
+    """The first number. In a new folder it is the time in microseconds: one that was lost had used up the low numbers."""
+    return min((int(path.stem) for path in folder.glob("*.log")), default=time_ns() // 1_000)
 
 
 def status_of(cursor: Cursor, segments: Sequence[Segment]) -> dict[str, Any]:
@@ -478,6 +478,8 @@ class Spool:
         # Notified when something was put, settled, or closed.
         self._changed = threading.Condition()
         self._closed = False
+        # Whether the log has said that something is wrong, and not yet that it is over.
+        self._warned = False
         # Records in the next request; fewer after one that was refused as a whole.
         self._most = BATCH_RECORDS
         self._thread = threading.Thread(target=self._run, name="wirelog-spool", daemon=True)
@@ -615,16 +617,19 @@ class Spool:
     def _report(self, state: str, error: Exception) -> None:
         with self._changed:
             if not self._closed:
-                self._tell(state, str(error) or type(error).__name__)
+                # A server that says when to come back paces the sender: that is no trouble.
+                self._tell(state, str(error) or type(error).__name__, warn=not getattr(error, "seconds", 0))
                 # A full disk is no reason to stop sending, which makes room.
                 with contextlib.suppress(OSError):
                     self._files.save()
 
-    def _tell(self, state: str, error: str) -> None:
+    def _tell(self, state: str, error: str, warn: bool = True) -> None:
         cursor = self._files.cursor
-        if error and cursor.error != error:
+        if error and warn and cursor.error != error:
+            self._warned = True
             logger.warning("%s: %s. Records are kept in %s.", state.capitalize(), error, self._files.folder)
-        elif cursor.error and not error:
+        elif self._warned and not error:
+            self._warned = False
             logger.warning("Sending again.")
         cursor.state, cursor.error = state, error
 

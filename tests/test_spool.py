@@ -547,6 +547,19 @@ def test_pauses_double_up_to_the_longest_and_are_random(server: Server, tmp_path
     assert pauses == [2, 4, 8, 10, 10, 30, 2]
 
 
+def test_trouble_is_told_once_and_being_paced_is_none(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    server.script += [says(503), says(503), says(429, **{"Retry-After": "1"})]
+    with spool(server, tmp_path) as found:
+        found._rest = lambda seconds: None  # type: ignore[method-assign]
+        found.put(1)
+        assert found.flush(10)
+        server.script.append(says(429, **{"Retry-After": "1"}))
+        found.put(2)
+        assert found.flush(10)
+    told = [record.getMessage().partition(".")[0] for record in caplog.records if record.name == "wirelog_spool"]
+    assert told == ["Waiting: 503 Service Unavailable", "Sending again"]
+
+
 # Bad input
 
 
