@@ -20,10 +20,19 @@ class Seats:
         """Whether the process may hold so many, those included that have not said who they are."""
         return not self._in_all or connections <= self._in_all
 
+    def most(self, identity: Identity) -> int:
+        """How many `identity` may hold; 0 sets no limit. Nobody is counted among the anonymous."""
+        if not self._apply or not identity.principal:
+            return 0
+        return self._of_a_person if identity.scopes is None else identity.max_connections
+
+    def full(self, identity: Identity) -> bool:
+        most = self.most(identity)
+        return most > 0 and self._taken[identity.principal] >= most
+
     def take(self, identity: Identity) -> None:
-        """Raises Disconnect (3504) when `identity` has as many as it may. Nobody is counted among the anonymous."""
-        most = self._of_a_person if identity.scopes is None else identity.max_connections
-        if self._apply and most and identity.principal and self._taken[identity.principal] >= most:
+        """Raises Disconnect (3504) when `identity` has as many as it may."""
+        if self.full(identity):
             raise Disconnect(CONNECTION_LIMIT)
         self._taken[identity.principal] += 1
 

@@ -83,7 +83,7 @@ ROUTES = (
         "Read a page of records, or wait for the next one.",
         stream_read.RecordsQuery,
         answers={(200, "application/json"): stream_read.Records},
-        errors=(*READING, errors.Unrecoverable, errors.NotAvailable),
+        errors=(*READING, errors.Unrecoverable, errors.NotAvailable, errors.LimitExceeded),
     ),
     Route(
         "GET",
@@ -112,7 +112,7 @@ ROUTES = (
         stream_events.EventsQuery,
         {"Last-Event-ID": "The id of the last event, `<epoch>:<offset>`: go on after it. EventSource sends it by itself."},
         answers={(200, "text/event-stream"): str},
-        errors=(*READING, errors.Unrecoverable, errors.NotAvailable),
+        errors=(*READING, errors.Unrecoverable, errors.NotAvailable, errors.LimitExceeded),
     ),
     Route(
         "GET",

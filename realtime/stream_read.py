@@ -82,7 +82,9 @@ async def _wait(request: Request) -> None:
     if not stream.durable:
         raise NotAvailable(f"{stream.name!r} is ephemeral: follow it over a WebSocket")
     hub = request.engine.hub
-    with contextlib.suppress(TimeoutError), hub.waiter(await hub.open(stream)) as waiter:
+    feed = await hub.open(stream)
+    request.find_seat()
+    with contextlib.suppress(TimeoutError), request.seat(), hub.waiter(feed) as waiter:
         async with asyncio.timeout(request.query.wait):
             await waiter.past(request.query.after)
 

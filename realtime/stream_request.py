@@ -1,6 +1,7 @@
 """One request of plain HTTP to a stream: who makes it, and what its handlers see of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
@@ -12,7 +13,7 @@ from .access import ANONYMOUS, Identity
 from .credentials import Credential
 from .endpoint import Refusal, key_of, unauthorized
 from .engine import Engine
-from .errors import BadRequest, NotPermitted, UnknownStream, WirelogError
+from .errors import BadRequest, LimitExceeded, NotPermitted, UnknownStream, WirelogError
 from .protocol import misfit
 
 T = TypeVar("T")
@@ -78,6 +79,8 @@ class Request:
     # The struct that the route names.
     query: Any
     body: bytes
+    # As of the last read.
+    who: Identity = ANONYMOUS
 
     async def read(self, reading: Callable[..., T], *args: Any) -> T:
         """`reading(identity, *args)` in a reader thread, as whoever the credential stands for at this moment.
@@ -99,10 +102,27 @@ class Request:
 
     async def _read(self, reading: Callable[..., T], args: tuple[Any, ...]) -> tuple[Identity, T]:
         found: tuple[Identity, T] = await self.engine.reads.run(_read, self.credential, reading, args)
+        self.who = found[0]
         return found
 
     async def identity(self) -> Identity:
         return await self.read(lambda identity: identity)
+
+    def find_seat(self) -> None:
+        """For an answer that lasts, which counts as a connection. Raises LimitExceeded."""
+        seats = self.engine.seats
+        if seats.full(self.who):
+            raise LimitExceeded("connections at a time", seats.most(self.who))
+
+    @contextmanager
+    def seat(self) -> Iterator[None]:
+        """While the answer lasts. Raises Disconnect when somebody has taken the seat that was found."""
+        who = self.who
+        self.engine.seats.take(who)
+        try:
+            yield
+        finally:
+            self.engine.seats.leave(who)
 
     def count_publishes(self, identity: Identity, count: int) -> None:
         """Raises TooManyRequests."""

@@ -4,12 +4,15 @@ import re
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from django.conf import settings
 from django.core.management import get_commands
 
 from realtime import checks
 from realtime.conf import DEFAULTS, SETTINGS
+from realtime.stream_api import ROUTES
+from realtime.stream_write import HEADERS
 
 from .conftest import ROOT
 
@@ -109,3 +112,16 @@ def test_the_ci_script_is_a_script() -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o100
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+
+
+def test_every_route_of_plain_http_stands_in_its_document_with_all_that_it_takes() -> None:
+    for route in ROUTES:
+        document = text_of("docs/publish.md" if route.method == "POST" else "docs/read.md")
+        assert route.path in document
+        for name in (*route.headers, *(parameter.name for parameter in msgspec.structs.fields(route.query))):
+            assert re.search(rf"[`?&]{re.escape(name)}\b", document), (route.path, name)
+
+
+def test_what_a_header_means_is_said_once() -> None:
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \|$", text_of("docs/publish.md"), re.MULTILINE))
+    assert {name: rows[name] for name in HEADERS} == HEADERS

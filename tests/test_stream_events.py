@@ -159,6 +159,18 @@ def test_an_ephemeral_stream_cannot_be_resumed_and_says_so(door: Door) -> None:
     assert door.get(EVENTS).json()["code"] == 108
 
 
+def test_it_counts_as_a_connection_while_it_lasts(door: Door, room: Stream) -> None:
+    key = {"X_API_Key": api_key("*", "read", max_connections=1)}
+    named = {"X-API-Key": key["X_API_Key"]}
+    first = follow(door, **key)
+    for path in (EVENTS, "/api/streams/room/records?wait=1"):
+        refused = door.get(path, named)
+        assert (refused.status, refused.json()["code"], refused.headers["retry-after"]) == (429, 106, "60"), path
+    assert door.get("/api/streams/room/records", named).status == 200
+    leave(first)
+    leave(follow(door, **key))
+
+
 # The end
 
 
