@@ -160,6 +160,17 @@ def readable(identity: Identity, name: str) -> Stream:
     return stream
 
 
+def writable(identity: Identity, name: str) -> Stream:
+    """The stream `name`. Raises UnknownStream, or NotPermitted when it may be read but not written to."""
+    stream = next(iter(Stream.objects.raw(_BY_NAME, [name])), None)
+    role = _role(identity, stream)
+    if stream is None:
+        raise UnknownStream(name)
+    if not may_write(identity, stream, role):
+        raise refusal(identity, stream, role)
+    return stream
+
+
 def manageable(identity: Identity, name: str) -> Stream:
     """The stream `name`. Raises UnknownStream, or NotPermitted when it may be read but not managed."""
     stream = Stream.objects.filter(name=name).first()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from .errors import Unsubscribe
 from .newest import Newest
 from .outbox import Batch, Outbox
-from .protocol import Publication
+from .protocol import Publication, quote
 from .ring import Ring
 
 if TYPE_CHECKING:
@@ -102,12 +102,12 @@ class Feed:
     """A stream that somebody in this process is subscribed to."""
 
     stream_id: int
+    name: str
+    durable: bool
     epoch: str
     # Every record up to here has been delivered to the live subscriptions.
     last: int
     ring: Ring
-    # The name as JSON: the same in every push.
-    channel: str
     # The newest offset heard of, by hint or tick; what is over `last` must be fetched.
     known: int
     # In a stream of `delivery=newest`: what a lagging reader is sent instead of pages.
@@ -127,6 +127,11 @@ class Feed:
     redactions: int = 0
     # Monotonic time of the last delivery: the idlest ring is forgotten first.
     used: float = 0.0
+    # The name as JSON: the same in every push.
+    channel: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.channel = quote(self.name)
 
     def keep_page(self, position: int, batch: Batch) -> None:
         """Keep the newest few: those who lag together ask for the same page within moments."""

@@ -20,7 +20,8 @@ from . import hints
 from .conf import limit
 from .errors import InternalError, TooManyRequests, WirelogError
 from .failpoints import failpoint
-from .journal import Appended, Item, Outcome, append_batch, append_together, explain, hint_of, is_fatal, tell_receivers
+from .journal import Appended, Item, Outcome, append_batch, append_together, explain, hint_of, is_fatal, pass_on, tell_receivers
+from .models import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,13 @@ class Journal:
         self.batches += 1
         if self.waiting == 0:
             self._idle.set()
+
+    def pass_on(self, item: Item, stream: Stream) -> Appended:
+        """Broadcast `item` to an ephemeral stream at once: it has no commit to wait for. Raises WirelogError."""
+        appended = pass_on(item, stream)
+        self.announce(_blob([appended]))
+        tell_receivers([item], [appended])
+        return appended
 
     async def append(self, item: Item) -> Appended:
         """Append `item` and wait for its commit. Raises WirelogError."""

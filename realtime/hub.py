@@ -42,6 +42,8 @@ class Hub:
     def __init__(self, reads: Reads) -> None:
         self.reads = reads
         self.feeds: dict[int, Feed] = {}
+        # Names of the streams among them that store nothing.
+        self.ephemeral: set[str] = set()
         # Since the start: records queued to subscribers, and times that the database was asked for what no hint had brought.
         self.delivered = 0
         self.fills = 0
@@ -72,8 +74,8 @@ class Hub:
 
     async def _open(self, stream: Stream) -> Feed:
         epoch, head = await self._state(stream)
-        feed = Feed(stream.pk, epoch, head, Ring(head), protocol.quote(stream.name), known=head, newest=newest_for(stream, head))
-        self.feeds[stream.pk] = feed
+        feed = Feed(stream.pk, stream.name, stream.durable, epoch, head, Ring(head), known=head, newest=newest_for(stream, head))
+        self._keep(feed)
         # A record committed since then may have been announced before the feed was there to hear of it.
         epoch, feed.known = await self._state(stream)
         if epoch != feed.epoch:
@@ -82,6 +84,11 @@ class Hub:
         self._watch_gap(feed)
         self._loop.call_later(UNUSED_SECONDS, self._forget_if_unused, feed)
         return feed
+
+    def _keep(self, feed: Feed) -> None:
+        self.feeds[feed.stream_id] = feed
+        if not feed.durable:
+            self.ephemeral.add(feed.name)
 
     async def _state(self, stream: Stream) -> tuple[str, int]:
         state = await self.reads.run(_read_state, stream.pk)
@@ -115,7 +122,7 @@ class Hub:
         """The feed that is kept up to date: `feed`, unless another one has taken its place."""
         if feed.stream_id not in self.feeds:
             # It was unused, and so forgotten, while the caller was on its way. What it missed meanwhile the comparison finds.
-            self.feeds[feed.stream_id] = feed
+            self._keep(feed)
             self._rings_size += feed.ring.size
         return self.feeds[feed.stream_id]
 
@@ -145,6 +152,7 @@ class Hub:
         if not feed.empty or self.feeds.get(feed.stream_id) is not feed:
             return
         del self.feeds[feed.stream_id]
+        self.ephemeral.discard(feed.name)
         self._rings_size -= feed.ring.size
         if feed.gap_timer is not None:
             feed.gap_timer.cancel()

@@ -144,7 +144,7 @@ class _Batch:
         self.roles = self._load_roles()
         self.known = self._load_known()
         self.room = disk.has_room(self.connection.alias)
-        self.now = time.time_ns() // 1_000_000
+        self.now = _now()
         appended = map(self._append, self.items)
         outcomes = [next(appended) if flaw is None else flaw for flaw in flaws]
         self._write()
@@ -177,7 +177,7 @@ class _Batch:
             stream = self.streams.get(item.stream) or self._create(item)
             self._check(item, stream)
             if not stream.durable:
-                return self._pass_on(item, stream)
+                return _passed_on(item, stream, self.now)
             return self._repeat(item, stream) or self._add(item, stream)
         except WirelogError as error:
             return error
@@ -193,11 +193,7 @@ class _Batch:
             role = self.roles.get((item.identity.principal, stream.pk))
             if not access.may_write(item.identity, stream, role):
                 raise access.refusal(item.identity, stream, role)
-        if stream.archived is not None:
-            raise StreamArchived(stream.name)
-        largest = stream.max_payload or limit("PAYLOAD_BYTES")
-        if (size := size_of(item, largest)) > largest:
-            raise PayloadTooLarge(stream.name, size, largest)
+        _check_for(item, stream)
 
     def _repeat(self, item: Item, stream: Stream) -> Appended | None:
         """The record that bears this key already, if any."""
@@ -216,7 +212,7 @@ class _Batch:
         if not self.room:
             raise StorageFull
         stream.head += 1
-        publication = self._publication(item, stream.head)
+        publication = _publication(item, stream.head, self.now)
         stream.size += bytes_of(publication.data) + len(item.blob or b"")
         digest = digest_of(item) if item.idempotency_key else None
         self.rows.append(
@@ -229,17 +225,6 @@ class _Batch:
             self.known[stream.pk, item.publisher, item.idempotency_key] = (stream.head, digest)
         return Appended(stream.pk, stream.epoch, stream.head, publication)
 
-    def _pass_on(self, item: Item, stream: Stream) -> Appended:
-        """In an ephemeral stream: no row, no offset, and nothing for this transaction to write."""
-        if item.expect_offset is not None or item.blob is not None:
-            raise BadRequest("data" if item.blob else "expect_offset", "needs a durable stream, this one keeps nothing")
-        return Appended(stream.pk, stream.epoch, 0, self._publication(item, 0))
-
-    def _publication(self, item: Item, offset: int) -> Publication:
-        tags = json.dumps(item.tags, ensure_ascii=False, separators=(",", ":")) if item.tags else ""
-        data = item.data if item.blob is None else blob_reference(item, offset)
-        return Publication(offset, data, self.now, item.publisher, item.client, item.key, item.removed, tags, item.device_time)
-
     def _write(self) -> None:
         if not self.rows:
             return
@@ -249,6 +234,38 @@ class _Batch:
             # One prepared statement: bulk_create(1000) would be 13 statements on SQLite, at ten times the cost per row.
             cursor.executemany(_INSERT, self.rows)
             cursor.executemany(_MOVE_HEAD, heads)
+
+
+def _check_for(item: Item, stream: Stream) -> None:
+    if stream.archived is not None:
+        raise StreamArchived(stream.name)
+    largest = stream.max_payload or limit("PAYLOAD_BYTES")
+    if (size := size_of(item, largest)) > largest:
+        raise PayloadTooLarge(stream.name, size, largest)
+
+
+def pass_on(item: Item, stream: Stream) -> Appended:
+    """What `append_batch` does with an item for an ephemeral stream, whose publisher was found to have the right. Raises WirelogError."""
+    check(item)
+    _check_for(item, stream)
+    return _passed_on(item, stream, _now())
+
+
+def _passed_on(item: Item, stream: Stream, now: int) -> Appended:
+    """No row, no offset, and nothing to write."""
+    if item.expect_offset is not None or item.blob is not None:
+        raise BadRequest("data" if item.blob else "expect_offset", "needs a durable stream, this one keeps nothing")
+    return Appended(stream.pk, stream.epoch, 0, _publication(item, 0, now))
+
+
+def _publication(item: Item, offset: int, now: int) -> Publication:
+    tags = json.dumps(item.tags, ensure_ascii=False, separators=(",", ":")) if item.tags else ""
+    data = item.data if item.blob is None else blob_reference(item, offset)
+    return Publication(offset, data, now, item.publisher, item.client, item.key, item.removed, tags, item.device_time)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def flaw_of(item: Item) -> WirelogError | None:

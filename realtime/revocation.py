@@ -22,7 +22,7 @@ from .notices import post
 # What decides of access; another column of the same table does not.
 USER_FIELDS = frozenset({"password", "is_active", "is_superuser"})
 KEY_FIELDS = frozenset({"revoked", "expires", "scopes", "digest", "previous_digest", "previous_until", "publish_rate", "max_connections"})
-STREAM_FIELDS = frozenset({"name", "readers", "writers", "archived"})
+STREAM_FIELDS = frozenset({"name", "readers", "writers", "archived", "durable", "max_payload"})
 
 
 def connect() -> None:

@@ -22,6 +22,7 @@ from .conf import limit, option
 from .credentials import Credential
 from .cursor import Pending, Subscription
 from .engine import Engine
+from .ephemeral import Ephemeral
 from .errors import (
     ACCESS_REVOKED,
     BAD_REQUEST,
@@ -86,6 +87,7 @@ class Session:
         self._in_flight = 0
         self._max_in_flight = limit("IN_FLIGHT")
         self._landed = asyncio.Event()
+        self._ephemeral = Ephemeral(engine)
         self._conduct = Conduct(engine.rates, caller.address)
         engine.sessions.add(self)
         if engine.draining:
@@ -257,8 +259,14 @@ class Session:
         item.identity = self._who
         item.publisher = self._who.principal
         item.client = self.client
-        self.engine.journal.submit(item, done)
-        self._in_flight += 1
+        stream = await self._ephemeral.find(self._who, item.stream, self.checked)
+        if stream is None:
+            self.engine.journal.submit(item, done)
+            self._in_flight += 1
+        else:
+            appended = self.engine.journal.pass_on(item, stream)
+            self._in_flight += 1
+            done(appended)
         while self._in_flight >= self._max_in_flight:
             # While this waits the socket is not read: the sender feels it.
             self._landed.clear()
