@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.db.models import Q
-from django.http.request import split_domain_port, validate_host
+from django.http.request import HttpRequest, split_domain_port, validate_host
 
 from .conf import option
 from .errors import ACCESS_REVOKED, STREAM_REMOVED, NotPermitted, UnknownStream, Unsubscribe, WirelogError
@@ -346,6 +346,12 @@ def client_address(scope: Mapping[str, Any]) -> str | None:
             return forwarded
     client = scope.get("client")
     return _address(client[0]) if client else None
+
+
+def address_of(request: HttpRequest) -> str | None:
+    """The same for a request that Django answers; outside of ASGI (the test client) it has no scope."""
+    scope = getattr(request, "scope", None)
+    return client_address(scope) if scope is not None else request.META.get("REMOTE_ADDR")
 
 
 def host_allowed(scope: Mapping[str, Any]) -> bool:

@@ -172,7 +172,7 @@ def test_a_repeat_with_the_same_key_stores_nothing_and_gets_the_first_offset(run
         (["lobby", "{"], "data is not valid JSON"),
         (["lobby", ""], "data is missing"),
         (["lobby", "NaN"], "data is not valid JSON"),
-        (["lobby", '"\udcff"'], "data is not valid JSON"),
+        (["lobby", '"\udcff"'], "is not UTF-8. Nothing was changed."),
         (["lobby", "[" * 100 + "]" * 100], "nested deeper"),
         (["lobby", '"' + "x" * 200_000 + '"'], "payload too large: 200002 bytes"),
         (["lobby", "1", "--key", "x" * 201], "key must be at most 200 printable characters"),

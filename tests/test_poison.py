@@ -150,6 +150,27 @@ def test_poison_in_an_option_is_refused(house: House, option: str) -> None:
     assert Record.objects.count() == 0
 
 
+SPOILT = [
+    ["streams", "create", "room2", "--title", "a\udcff"],
+    ["streams", "archive", "\udcff"],
+    ["apikey", "create", "\udcff", "--scope", "*=read"],
+    ["apikey", "revoke", "\udcff", "--noinput"],
+    ["namespace", "set", "\udcff"],
+    ["namespace", "set", "a", "kind=\udcff"],
+    ["publish", "\udcff", "1"],
+    ["publish", "room", '"\udcff"'],
+    ["tail", "\udcff"],
+]
+
+
+@pytest.mark.parametrize("arguments", SPOILT, ids=" ".join)
+def test_an_argument_in_another_encoding_is_refused_in_a_sentence(transactional_db: None, arguments: list[str]) -> None:
+    Stream.objects.create(name="room")
+    with pytest.raises(CommandError, match=r"\\udcff.* is not UTF-8\. Nothing was changed\."):
+        call_command(*arguments, stdout=io.StringIO())
+    assert Record.objects.count() == 0
+
+
 HEADERS = {"Idempotency-Key": "{}", "Wirelog-Key": "{}", "Wirelog-Tags": "a={}", "Content-Type": "text/plain; a={}"}
 
 
@@ -248,5 +269,5 @@ def test_what_cannot_name_a_stream_is_unknown_to_django_code_and_commands(house:
         with pytest.raises(UnknownStream) as refused:
             publish(name, 1)
         assert len(str(refused.value)) < 1_000
-        with pytest.raises(CommandError, match="There is no stream"):
+        with pytest.raises(CommandError, match=r"There is no stream|is not UTF-8"):
             call_command("publish", name, "1", stdout=io.StringIO())

@@ -2,6 +2,7 @@ import html
 import json
 import re
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from pytest_django import DjangoAssertNumQueries
 
 from project.urls import urlpatterns as project_urls
 from project.users.models import User
+from realtime import engine
 from realtime.journal import Appended, Item, append_now
 from realtime.models import Audience, Kind, Membership, ReadMarker, Record, Stream
 from realtime.protocol import payload
+from realtime.rates import Rates
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -322,6 +325,15 @@ def test_nothing_is_not_sent(page: Client, lobby: Stream, text: str) -> None:
     assert answer.status_code == 400
     assert "There was nothing to send" in text_of(answer)
     assert not Record.objects.exists()
+
+
+def test_the_form_counts_like_every_other_door(page: Client, lobby: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SimpleNamespace(rates=Rates(lambda: 0.0))
+    monkeypatch.setattr(engine, "running", lambda: server)
+    answers = [write(page, text="hi", key=f"k{number}").status_code for number in range(102)]
+    assert answers == [302] * 100 + [429] * 2
+    assert "Not sent: too many requests" in text_of(write(page, text="hi", key="k"))
+    assert Record.objects.filter(stream=lobby).count() == 100
 
 
 def test_who_may_not_write_gets_no_form_and_is_refused(page: Client, lobby: Stream) -> None:

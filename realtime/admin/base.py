@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from realtime.access import client_address
+from realtime.access import address_of
 from realtime.names import display_names
 from realtime.operations import Actor, note
 from realtime.times import written
@@ -44,10 +44,7 @@ __all__ = ["AuditedAdmin", "KeysetChangeList", "MachineAdmin", "ModelForm", "Tab
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    # Outside of ASGI (the test client) a request has no scope.
-    scope = getattr(request, "scope", None)
-    address = client_address(scope) if scope is not None else request.META.get("REMOTE_ADDR")
-    return Actor(str(request.user.pk), address)
+    return Actor(str(request.user.pk), address_of(request))
 
 
 def link(url: str, text: object) -> SafeString:

@@ -43,11 +43,28 @@ def sentence(error: ValidationError) -> str:
     return " ".join(f"{field}: {' '.join(messages)}" for field, messages in error.message_dict.items())
 
 
+def check_texts(options: dict[str, Any]) -> None:
+    """Raises CommandError for an argument that the terminal sent in another encoding: no column can hold it."""
+    for value in options.values():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not _encodable(text):
+                raise CommandError(f"{text[:100]!r} is not UTF-8. Nothing was changed.")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class TerminalCommand(BaseCommand):
     # The checks read every page and setting; a command that only needs the database must work when they do not.
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
+        check_texts(options)
         try:
             with self.quiet_pipe():
                 self.work(options)

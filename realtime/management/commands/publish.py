@@ -39,7 +39,7 @@ class Command(TerminalCommand):
         if options["payload"] == "-":
             Lines(self).publish(sys.stdin.buffer)
             return
-        item = self.item(options["payload"].encode("utf-8", "surrogateescape"))
+        item = self.item(options["payload"].encode())
         outcome = append_now([item])[0]
         if isinstance(outcome, WirelogError):
             raise outcome
