@@ -196,6 +196,8 @@ LOGGING = {
     "loggers": {
         # Django would mail errors and print its own access lines; one handler is enough.
         **{name: {"handlers": [], "level": "NOTSET", "propagate": True} for name in ("django", "django.server")},
+        # It tells of each sign-in that it has forgotten no tries.
+        "axes": {"level": "WARNING"},
         # A Redis that is away is a state, not a bug: no traceback for each try to reach it.
         "channels_redis.pubsub": {"filters": ["brief"]},
     },

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from django.db import DatabaseError, connections, transaction
@@ -155,16 +155,18 @@ class _Batch:
         return {stream.name: stream for stream in Stream.objects.using(self.connection.alias).filter(name__in=names)}
 
     def _load_roles(self) -> Any:
-        closed = {stream.name: stream.pk for stream in self.streams.values() if Audience.MEMBERS in (stream.readers, stream.writers)}
-        people = {item.identity for item in self.items if item.identity is not None and item.stream in closed}
-        return access.roles(people, closed.values(), self.connection.alias) if people else {}
+        """Those in streams of members. Missing ones are asked for too, as NO_STREAM: a refusal must not tell which it was."""
+        names = {item.stream for item in self.items}
+        ids = {name: stream.pk for name, stream in self.streams.items() if Audience.MEMBERS in (stream.readers, stream.writers)}
+        ids |= dict.fromkeys(names - self.streams.keys(), access.NO_STREAM)
+        people = {item.identity for item in self.items if item.identity is not None and item.stream in ids}
+        return access.roles(people, set(ids.values()), self.connection.alias) if people else {}
 
     def _load_known(self) -> dict[RecordKey, tuple[int, bytes]]:
         """Offset and digest of the records that bear a key of this batch."""
+        ids = {name: stream.pk for name, stream in self.streams.items()}
         keys = {
-            (self.streams[item.stream].pk, item.publisher, item.idempotency_key)
-            for item in self.items
-            if item.idempotency_key and item.stream in self.streams
+            (ids.get(item.stream, access.NO_STREAM), item.publisher, item.idempotency_key) for item in self.items if item.idempotency_key
         }
         if not keys:
             return {}
@@ -192,8 +194,15 @@ class _Batch:
         if item.identity is not None:
             role = self.roles.get((item.identity.principal, stream.pk))
             if not access.may_write(item.identity, stream, role):
-                raise access.refusal(item.identity, stream, role)
+                self._refuse(item.identity, stream, role)
         _check_for(item, stream)
+
+    def _refuse(self, identity: Identity, stream: Stream, role: str | None) -> NoReturn:
+        error = access.refusal(identity, stream, role)
+        if isinstance(error, UnknownStream):
+            # As for a stream that is not there: the two must take equally long.
+            namespaces.draft(stream.name, identity, self.connection.alias)
+        raise error
 
     def _repeat(self, item: Item, stream: Stream) -> Appended | None:
         """The record that bears this key already, if any."""

@@ -39,14 +39,20 @@ def create(name: str, identity: Identity | None, using: str, full: set[str]) -> 
 
     Raises UnknownStream when no template allows it, or it does not let `identity` write; LimitExceeded for a full namespace; StorageFull.
     """
-    stream = _personal(name, using) if name.startswith("#") else _by_template(name, using)
-    if stream is None or (identity is not None and not access.may_write(identity, stream, None)):
+    stream = draft(name, identity, using)
+    if stream is None:
         raise UnknownStream(name)
     if not stream.personal:
         _require_place(name, using, full)
     disk.require_room(using)
     stream.save(using=using)
     return stream
+
+
+def draft(name: str, identity: Identity | None, using: str) -> Stream | None:
+    """The stream that a first use of `name` by `identity` would create; None when there is no template, or it does not let them write."""
+    stream = _personal(name, using) if name.startswith("#") else _by_template(name, using)
+    return stream if stream is not None and (identity is None or access.may_write(identity, stream, None)) else None
 
 
 def _require_place(name: str, using: str, full: set[str]) -> None:
@@ -91,8 +97,6 @@ def open_or_create(identity: Identity, name: str) -> Stream:
         return access.readable(identity, name)
 
 
-def may_create(name: str) -> bool:
-    """Whether a first use of `name` could create it: asked by a reader, before the write thread is."""
-    if name.startswith("#"):
-        return True
-    return Namespace.objects.filter(name=namespace_of(name), create_on_use=True).exists()
+def may_create(identity: Identity, name: str) -> bool:
+    """Whether a first use of `name` by `identity` would create it: asked by a reader, before the write thread is."""
+    return draft(name, identity, "default") is not None

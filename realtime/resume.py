@@ -25,7 +25,7 @@ async def _find_or_create(engine: Engine, identity: Identity, name: str) -> Stre
     try:
         return await engine.reads.run(access.readable, identity, name)
     except UnknownStream:
-        if not await engine.reads.run(namespaces.may_create, name):
+        if not await engine.reads.run(namespaces.may_create, identity, name):
             raise
     return await engine.journal.run(lambda: namespaces.open_or_create(identity, name))
 
