@@ -83,6 +83,17 @@ async def test_frames_are_taken_as_text_and_as_bytes(engine: Engine, text: bool)
         {"host": "testserver", "origin": "http://evil.test"},
         {"host": "testserver", "origin": "https://testserver"},
         {"host": "testserver", "origin": "null"},
+        {"host": "testserver", "origin": "file://"},
+        {"host": "testserver", "origin": "http://testserver:8001"},
+        {"host": "testserver:8001", "origin": "http://testserver"},
+        {"host": "testserver", "origin": "http://testserver.evil.test"},
+        {"host": "testserver", "origin": "http://eviltestserver"},
+        {"host": "testserver", "origin": "http://evil.test/http://testserver"},
+        {"host": "testserver", "origin": "http://testserver@evil.test"},
+        {"host": "testserver", "origin": "http://testserver/"},
+        {"host": "testserver", "origin": "http://testserver, http://evil.test"},
+        {"host": "testserver, evil.test", "origin": "http://testserver, evil.test"},
+        {"host": "", "origin": "http://"},
         {"host": "evil.test", "origin": "http://evil.test"},
         {"origin": "http://testserver"},
         {"host": "testserver", "cookie": "sessionid=x"},
@@ -90,10 +101,10 @@ async def test_frames_are_taken_as_text_and_as_bytes(engine: Engine, text: bool)
     ids=str,
 )
 async def test_a_foreign_page_is_accepted_and_closed_before_anything_is_read(
-    engine: Engine, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    engine: Engine, session_key: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine.reads, "run", lambda *args: pytest.fail("read something"))
-    found = socket(headers)
+    found = socket({"cookie": f"sessionid={session_key}"} | headers)
     assert (await found.connect())[0]
     assert await close_of(found) == (3507, "permission denied")
     await found.send_to(text_data=CONNECT)
