@@ -279,6 +279,8 @@ class Request(WebRequest):  # type: ignore[misc]
     def finish(self) -> None:
         if self.producer is not None:
             self.unregisterProducer()
+        # What is written is the transport's, which tells this request no more.
+        self.writable.set()
         super().finish()
 
     def connectionLost(self, reason: Any) -> None:

@@ -68,7 +68,7 @@ def read_page(identity: Identity, stream: Stream, position: int) -> Page:
     """The records after `position`. Raises UnknownStream for who may no longer read them, Unrecoverable when some are gone."""
     now = access.readable(identity, stream.name)
     page = page_after(connections["default"], stream.pk, position, stream.head, limit("PAGE_RECORDS"))
-    if now.epoch != stream.epoch or not page or page[0].offset != position + 1:
+    if now.epoch != stream.epoch or not page or page[-1].offset != position + len(page):
         raise Unrecoverable(stream.name)
     return page
 

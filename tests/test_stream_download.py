@@ -99,9 +99,10 @@ def test_what_follows_a_position_that_is_no_longer_kept_is_no_whole_file(door: D
     assert [record["offset"] for record in door.get(DOWNLOAD).lines()] == [4, 5]
 
 
-def test_a_file_that_cannot_be_whole_is_broken_off(door: Door, room: Stream) -> None:
+@pytest.mark.parametrize("gone", [301, 302, 600])
+def test_a_file_that_cannot_be_whole_is_broken_off(door: Door, room: Stream, gone: int) -> None:
     append("room", *map(str, range(700)))
-    Record.objects.filter(offset=301).delete()
+    Record.objects.filter(offset=gone).delete()
     exchange = door.open("GET", DOWNLOAD).give(b"")
     exchange.done.result(10)
     assert not exchange.complete
