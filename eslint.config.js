@@ -5,7 +5,7 @@ export default [
   { ignores: [".venv/", "data/", "node_modules/", "staticfiles/"] },
   js.configs.recommended,
   {
-    files: ["static/**/*.js"],
+    files: ["static/**/*.js", "realtime/static/**/*.js"],
     languageOptions: { ecmaVersion: 2022, sourceType: "module", globals: globals.browser },
   },
   {

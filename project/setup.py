@@ -146,7 +146,8 @@ def version_of(node: str) -> tuple[int, ...]:
 
 
 def collect_static_files() -> None:
-    sources = [path for path in (ROOT / "static").rglob("*") if path.is_file()]
+    folders = (ROOT / "static", ROOT / "realtime" / "static")
+    sources = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     sources += [ROOT / "requirements.txt", LOCK, ROOT / "project" / "staticfiles.py", ROOT / "project" / "settings.py"]
     stamp = Stamp("static", [*map(str, sorted(sources)), *contents(sources)], folder=ROOT / "staticfiles")
     if stamp.holds():

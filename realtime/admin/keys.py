@@ -203,7 +203,7 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
         return response
 
     class Media:
-        js = ["desk/copy.js"]
+        js = ["realtime/copy.js"]
 
 
 def _cookie(pk: int) -> str:

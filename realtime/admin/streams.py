@@ -4,7 +4,7 @@ from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -74,8 +74,12 @@ class StreamAdmin(AuditedAdmin[Stream]):
         """A stream is archived. Deleting would collect every record first, in memory, under the write lock."""
         return False
 
-    def view_on_site(self, obj: Stream) -> str:
-        return reverse("stream", args=[obj.name])
+    def view_on_site(self, obj: Stream) -> str | None:
+        try:
+            return reverse("stream", args=[obj.name])
+        except NoReverseMatch:
+            # A project that installs the app has none of its pages.
+            return None
 
     @admin.display(description="kept")
     def kept(self, stream: Stream) -> int:
@@ -97,7 +101,8 @@ class StreamAdmin(AuditedAdmin[Stream]):
     @admin.display(description="see")
     def look(self, stream: Stream) -> SafeString:
         records = f"{reverse('admin:realtime_record_changelist')}?{urlencode({'q': stream.name})}"
-        return format_html("{} · {}", link(self.view_on_site(stream), "page"), link(records, "records"))
+        page = self.view_on_site(stream)
+        return format_html("{} · {}", link(page, "page"), link(records, "records")) if page else link(records, "records")
 
     @admin.action(description="Archive: end writing, keep reading", permissions=["change"])
     def archive(self, request: HttpRequest, queryset: QuerySet[Stream]) -> None:

@@ -1,5 +1,6 @@
 """A Django project of its own that installs Wirelog as an app (`tests/embedded`)."""
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -113,6 +114,23 @@ def test_its_view_and_its_model_publish_in_their_own_transactions(shop: Shop) ->
 def test_the_rest_of_the_project_is_as_before(shop: Shop) -> None:
     assert (shop.get("/").body, shop.get("/healthz").body, shop.get("/no/such").status) == (b"the shop", b"ok\n", 404)
     assert select(shop.data, "SELECT username FROM auth_user") == [("alice",)]
+
+
+def test_the_admin_of_the_project_shows_the_streams_and_the_keys(data: Path) -> None:
+    shop = Shop(data)
+    made = json.loads(shop.manage("apikey", "create", "till", "--scope", "orders=publish", "--json").stdout)
+    assert shop.manage("publish", "orders", "1").returncode == 0
+    ((key,), (record,)) = (select(data, f"SELECT id FROM realtime_{table}")[0] for table in ("apikey", "record"))
+    shop.start()
+    try:
+        shop.sign_in("alice")
+        pages = ["stream/", "record/", f"record/{record}/change/", "apikey/add/", f"apikey/{key}/change/", f"apikey/{key}/rotate/"]
+        found = {page: shop.get(f"/admin/realtime/{page}", "alice") for page in pages}
+    finally:
+        shop.kill()
+    assert {page: answer.status for page, answer in found.items()} == dict.fromkeys(pages, 200)
+    assert made["name"].encode() in found[f"apikey/{key}/rotate/"].body
+    assert "Traceback" not in shop.log()
 
 
 def test_nothing_of_wirelog_is_wrong_with_such_a_project(data: Path) -> None:
