@@ -122,8 +122,14 @@ def _session_is_of(data: Mapping[str, Any], user: Any) -> bool:
     return data.get(SESSION_KEY) == str(user.pk) and any(constant_time_compare(known, current) for current in hashes)
 
 
+# Written out as well: building it was two fifths of what a publish by HTTP cost.
+_BY_PREFIX = f"SELECT * FROM {ApiKey._meta.db_table} WHERE prefix IN ({{places}})"
+
+
 def _of_keys(shown: Collection[Credential]) -> dict[Credential, Identity]:
-    keys = {key.prefix: key for key in ApiKey.objects.filter(prefix__in={credential.name for credential in shown})}
+    prefixes = {credential.name for credential in shown}
+    rows = ApiKey.objects.raw(_BY_PREFIX.format(places=", ".join(["%s"] * len(prefixes))), [*prefixes])
+    keys = {key.prefix: key for key in rows}
     found = {credential: _identity_of_key(keys.get(credential.name), credential.digest) for credential in shown}
     return {credential: identity for credential, identity in found.items() if identity is not None}
 
