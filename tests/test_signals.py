@@ -1,4 +1,5 @@
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from queue import Queue
@@ -14,6 +15,7 @@ from realtime.journal import Item, append_now
 from realtime.models import Stream
 
 from . import core
+from .conftest import ROOT
 from .core import Client, api_key, cookie, elsewhere, person
 from .waiting import eventually
 
@@ -123,6 +125,19 @@ def test_a_record_of_a_transaction_is_told_of_after_its_commit_or_never(heard: H
         transaction.set_rollback(True)
     assert [event["data"] for _, event in following(heard, 1)] == ["kept"]
     assert heard.empty()
+
+
+async def test_every_signal_and_what_it_tells_stands_in_the_documentation(engine: Engine, heard: Heard) -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)?) \| .*? \| (.*) \|$", (ROOT / "docs" / "django.md").read_text(), re.MULTILINE)
+    told = {name: set(re.findall(r"`(\w+)`", fields)) for names, fields in rows for name in re.findall(r"`(\w+)`", names)}
+    client = await Client(engine, token=await elsewhere(api_key, "*", "read")).connect()
+    await client.ask("subscribe", channel="lobby")
+    await apublish("lobby", 1)
+    events = dict(following(heard, 3))
+    assert {name for name in told if name in ALL} == ALL.keys()
+    assert told["connected"] == events["connected"].keys()
+    assert told["subscribed"] | told["connected"] == events["subscribed"].keys()
+    assert told["published"] == events["published"].keys()
 
 
 # In nobody's way

@@ -1,5 +1,6 @@
 """A Django project of its own that installs Wirelog as an app (`tests/embedded`)."""
 
+import asyncio
 import json
 import re
 import sqlite3
@@ -13,9 +14,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.waiting import eventually_sync
+from tests.waiting import eventually, eventually_sync
 
 from .servers import ROOT, SECONDS, Answer, Cast, RunningServer
+from .test_clients_python import Reader, connected
 from .wireclient import WireClient
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -109,6 +111,20 @@ def test_its_view_and_its_model_publish_in_their_own_transactions(shop: Shop) ->
         paid = alice.publication()
         assert (paid["offset"], paid["data"]) == (2, {"number": "A1", "state": "paid"})
     assert select(shop.data, 'SELECT "offset" FROM realtime_record') == [(1,), (2,)]
+
+
+async def test_a_published_client_follows_the_orders(shop: Shop) -> None:
+    key = shop.manage("apikey", "create", "till", "--scope", "orders=read").stdout.strip()
+    reader = Reader()
+    async with connected(shop, key) as client:
+        subscription = client.new_subscription("orders", events=reader)
+        await subscription.subscribe()
+        await subscription.ready(SECONDS)
+        # Nobody has signed in here.
+        assert (await asyncio.to_thread(shop.form, "/orders/", number="B1")).status == 201
+        await eventually(lambda: reader.publications)
+    (publication,) = reader.publications
+    assert (publication.offset, publication.data, publication.info) == (1, {"number": "B1", "state": "placed"}, None)
 
 
 def test_the_rest_of_the_project_is_as_before(shop: Shop) -> None:
