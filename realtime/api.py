@@ -20,7 +20,7 @@ from .conf import limit
 from .endpoint import JSON, Endpoint, Refusal, error_body, secret_of, unauthorized
 from .engine import Engine, current
 from .errors import BadRequest, LimitExceeded, TooManyRequests, UnknownMethod, Unrecoverable, WirelogError
-from .identify import identity_of_key
+from .identify import identity_of_request
 from .journal import explain
 from .problem import retry_headers
 from .protocol import misfit
@@ -72,7 +72,7 @@ class Api(Endpoint):
 
     async def _identify(self, engine: Engine) -> Identity | None:
         try:
-            return await identity_of_key(engine, access.client_address(self.scope), credentials.of_key(self.secret))
+            return await identity_of_request(engine, access.client_address(self.scope), credentials.of_key(self.secret))
         except TooManyRequests as error:
             raise Refusal(429, error.code, str(error), *retry_headers(error)) from None
 

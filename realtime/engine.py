@@ -21,6 +21,7 @@ from .errors import SHUTDOWN
 from .group_commit import Journal
 from .guesses import Guesses
 from .hub import Hub
+from .known_keys import KnownKeys
 from .lock import AlreadyServing, ServeLock
 from .models import Notice
 from .outbox import Limits
@@ -78,6 +79,7 @@ class Engine:
             progress_seconds=limit("PROGRESS_SECONDS"),
         )
         self.control = Control(self.sessions, self.hub, self.reads)
+        self.known_keys = KnownKeys(self.loop.time, lambda: self.control.turn)
         self._tick = Tick(self._on_heads, self._on_streams, self._on_notices, lambda: tuple(self.hub.feeds))
         self._tasks: list[asyncio.Task[Any]] = []
 

@@ -1,4 +1,4 @@
-"""Who a connection is, by what it shows when it connects."""
+"""Who a connection or a request is, by what it shows."""
 
 from . import access, credentials
 from .access import ANONYMOUS, Caller, Identity
@@ -50,4 +50,18 @@ async def identity_of_key(engine: Engine, address: str | None, credential: Crede
     engine.guesses.admit(address, credential)
     identity = await engine.reads.run(credentials.identity_of, credential)
     engine.guesses.note(address, credential, identity is not None)
+    return identity
+
+
+async def identity_of_request(engine: Engine, address: str | None, credential: Credential | None) -> Identity | None:
+    """`identity_of_key`, for who shows the same key over and over."""
+    if credential is None:
+        return None
+    known = engine.known_keys.get(credential)
+    if known is not None:
+        return known
+    turn = engine.control.turn
+    identity = await identity_of_key(engine, address, credential)
+    if identity is not None:
+        engine.known_keys.keep(credential, identity, turn)
     return identity

@@ -106,7 +106,16 @@ class Request:
         return found
 
     async def identity(self) -> Identity:
-        return await self.read(lambda identity: identity)
+        """Raises Refusal."""
+        shown = self.credential
+        if shown is None or shown.kind != "key":
+            return await self.read(lambda identity: identity)
+        if known := self.engine.known_keys.get(shown):
+            return known
+        turn = self.engine.control.turn
+        identity: Identity = await self.read(lambda identity: identity)
+        self.engine.known_keys.keep(shown, identity, turn)
+        return identity
 
     def find_seat(self) -> None:
         """For an answer that lasts, which counts as a connection. Raises LimitExceeded."""

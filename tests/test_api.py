@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,13 +14,14 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.utils import timezone
 
-from realtime import api, routing
+from realtime import api, operations, routing
 from realtime.access import ANONYMOUS, API_RIGHTS, Identity, Scope
 from realtime.api_requests import Publication
 from realtime.engine import Engine
 from realtime.errors import WirelogError
 from realtime.history import history
 from realtime.models import ApiKey, AuditEntry, Namespace, Record, ServerProcess, Stream
+from realtime.operations import Actor
 from realtime.protocol import HistoryRequest
 
 from .core import Client, append, cookie, device, elsewhere, head, person, running
@@ -515,3 +516,19 @@ async def test_errors_are_told_in_the_body_or_as_the_client_wants_by_the_status(
     told, answer = await post(f"/api/{path}", sent, **{"x-api-key": key})
     assert (told, answer["error"]["code"]) == (200, code)
     assert await post(f"/api/{path}", sent, **{"x-api-key": key, "x-centrifugo-error-mode": "transport"}) == (status, answer)
+
+
+async def test_a_key_that_is_in_use_ends_when_it_is_revoked(engine: Engine) -> None:
+    key, secret = await elsewhere(ApiKey.generate, name="key", scopes=[{"pattern": "room", "actions": ["publish"]}])
+    body = json.dumps({"channel": "room", "data": 1}).encode()
+
+    async def status() -> int:
+        return (await post("/api/publish", body, **{"x-api-key": secret}))[0]
+
+    assert [await status() for _ in range(3)] == [200, 200, 200]
+    await elsewhere(operations.revoke, Actor("cli:test"), key)
+    await eventually(lambda: ended(status()), seconds=2)
+
+
+async def ended(status: Awaitable[int]) -> bool:
+    return await status == 401
