@@ -20,6 +20,7 @@ from .cursor import Subscriber
 from .errors import SHUTDOWN
 from .group_commit import Journal
 from .guesses import Guesses
+from .highwater import Highwater
 from .hub import Hub
 from .known_keys import KnownKeys
 from .lock import AlreadyServing, ServeLock
@@ -61,6 +62,7 @@ class Engine:
         self.fatal = asyncio.Event()
         redis = bool(option("REDIS_URL"))
         self._lock = ServeLock(data_folder(), shared=redis)
+        self._highwater = Highwater(data_folder())
         self._sender = hints.Sender()
         # Tells every process of an encoded hint.
         self.announce = self._sender.announce
@@ -87,9 +89,17 @@ class Engine:
         """Raises lock.AlreadyServing, but for a `lenient` caller."""
         alone = self._take_lock(lenient) and not self._lock.shared
         self.journal.start()
+        await self.journal.run(self._highwater.check)
         self._tick.start(await self.reads.run(notices.newest))
         await self.presence.start(alone)
-        runs = (self._sender.run(), self._hear(), self._turn_wheel(), self.presence.run(), self.control.run())
+        runs = (
+            self._sender.run(),
+            self._hear(),
+            self._turn_wheel(),
+            self.presence.run(),
+            self.control.run(),
+            self._highwater.run(self.reads),
+        )
         self._tasks = [asyncio.create_task(run) for run in runs]
 
     def _take_lock(self, lenient: bool) -> bool:
@@ -185,6 +195,8 @@ class Engine:
         self._tick.stop()
         # The rest waits for threads, which call back to this loop.
         await asyncio.to_thread(self.journal.stop)
+        with contextlib.suppress(DatabaseError, OSError):
+            await self.reads.run(self._highwater.note)
         await asyncio.to_thread(self.reads.stop)
         self._lock.release()
         _engines.pop(self.loop, None)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
+from .settings import FOLDER
+
 ROOT = Path(__file__).resolve().parent.parent
 # Where a tool may be that is not on PATH: the node of PyPI, when the set-up had to bring it, and Debian's folder of daemons.
 ELSEWHERE = (ROOT / ".venv" / "bin", Path("/usr/sbin"))
@@ -27,6 +29,12 @@ def run() -> Run:
         return out.getvalue()
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def no_highwater() -> None:
+    """A test whose database was emptied would be taken for a foreign restore by the next one."""
+    (FOLDER / "highwater").unlink(missing_ok=True)
 
 
 def require(name: str) -> str:
