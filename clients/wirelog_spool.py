@@ -195,6 +195,7 @@ class Files:
         self.limit = limit_bytes
         self.fsync = fsync
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_folder(folder.parent)
         self._lock = self._take_lock()
         try:
             self.cursor = self._read_cursor(stream, device)
@@ -416,9 +417,10 @@ def judge(status: int, headers: http.client.HTTPMessage, body: bytes, count: int
     if status in (408, 429) or status >= 500:
         after = headers.get("Retry-After", "")
         raise Temporary(problem, float(after) if after.isdigit() else 0.0)
-    if status in (400, 413, 422):
-        line = found.get("line")
-        raise BadBatch(problem, line if isinstance(line, int) else 0)
+    line = found["line"] if isinstance(found.get("line"), int) else 0
+    # A 400 that names no record is about something else, such as a host that the server does not know.
+    if status == 413 or (status == 400 and line):
+        raise BadBatch(problem, line)
     raise Refused(problem)
 
 

@@ -459,7 +459,7 @@ def test_what_may_be_good_in_a_moment_is_tried_again_with_the_same_keys(server: 
     assert (status["state"], status["error"], status["stored"], status["rejected"]) == ("idle", "", 3, 0)
 
 
-@pytest.mark.parametrize("status", [301, 401, 403, 404, 409, 423])
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 423])
 def test_what_somebody_must_put_right_stops_the_sending_and_not_the_spool(server: Server, tmp_path: Path, status: int) -> None:
     with spool(server, tmp_path) as found:
         found._rest = lambda seconds: paused.set() or go.wait(10)  # type: ignore[assignment, func-returns-value]
