@@ -4,12 +4,13 @@ PYTHON ?= python3
 MANAGE = .venv/bin/python manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test check
+.PHONY: help setup dev run test check bench bench-full
 
 help:
 	@echo "make run     serve with live streams on http://127.0.0.1:8000 (HOST=… PORT=…)"
 	@echo "make test    run every test (ARGS=… goes to pytest)"
 	@echo "make check   everything but the tests: lint, types, migrations, production settings"
+	@echo "make bench   measure, beside other servers, in five minutes (bench-full: everything, with curves)"
 	@echo "make setup   only install what run needs"
 
 # Nothing of the developer's own set-up: what production would say.
@@ -42,3 +43,9 @@ check: dev
 	PATH="$(CURDIR)/.venv/bin:$$PATH" npm run --silent lint
 	$(MANAGE) makemigrations --check --dry-run --settings tests.settings
 	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && $(PRODUCTION) WIRELOG_DATA="$$data" $(MANAGE) check --deploy --fail-level WARNING
+
+bench: setup
+	@.venv/bin/python -m bench
+
+bench-full: setup
+	@.venv/bin/python -m bench --full

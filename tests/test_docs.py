@@ -78,8 +78,8 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
 
 @documents
 def test_every_make_target_that_is_named_exists(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", document.read_text(), re.MULTILINE)) - targets == set()
+    targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text(), re.MULTILINE)) - targets == set()
 
 
 @documents
@@ -105,7 +105,7 @@ def test_the_lock_file_names_no_registry() -> None:
 def test_the_makefile_declares_every_target_phony() -> None:
     makefile = text_of("Makefile")
     phony = set(re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split())
-    assert phony == set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    assert phony == set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
 
 def test_the_ci_script_is_a_script() -> None:

@@ -1,0 +1,199 @@
+"""The benchmark measures what it says: its framing, its arithmetic, and above all its eye for what was lost or came twice."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.check import Each, Follower, Log, total
+from bench.crew import Crew
+from bench.dialects import NUMBER, OFFSET
+from bench.field import Field, Measure, Wrong
+from bench.plot import ceiling, chart, short
+from bench.report import OURS_NAMES, ROWS, Results, machine, markdown, write
+from bench.scenarios import fan_out
+from bench.servers import OURS, Server, make_template
+from bench.stats import Schedule, percentile, shares, summary
+from bench.wire import CLOSE, PING, TEXT, Frames, client_frame, measure
+
+# Framing
+
+
+def server_frame(payload: bytes, opcode: int = TEXT, final: bool = True) -> bytes:
+    """As a server sends it: not masked."""
+    masked = client_frame(payload, opcode)
+    start = measure(bytes([masked[0], masked[1] & 0x7F]) + masked[2:], 0)[0]
+    return bytes([masked[0] if final else opcode, masked[1] & 0x7F]) + masked[2:start] + payload
+
+
+def cut(data: bytes, size: int) -> list[tuple[int, bytes]]:
+    """The messages in `data` when it comes in pieces of `size`."""
+    messages: list[tuple[int, bytes]] = []
+    frames = Frames(lambda opcode, payload: messages.append((opcode, bytes(payload))))
+    for at in range(0, len(data), size):
+        frames.feed(memoryview(data)[at : at + size])
+    return messages
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 130, 70_000, 1_000_000])
+def test_messages_of_every_length_come_out_whole_however_they_are_cut(size: int) -> None:
+    sent = [(TEXT, b"a" * length) for length in (0, 1, 125, 126, 127, 65_535, 65_536)] + [(PING, b"x"), (CLOSE, b"\x03\xe8")]
+    assert cut(b"".join(server_frame(payload, opcode) for opcode, payload in sent), size) == sent
+
+
+def test_a_message_in_several_frames_is_one_and_a_ping_may_stand_between() -> None:
+    data = server_frame(b"one ", final=False) + server_frame(b"!", PING) + server_frame(b"two", 0)
+    assert cut(data, 4) == [(PING, b"!"), (TEXT, b"one two")]
+
+
+# Percentiles and schedules
+
+
+@pytest.mark.parametrize("part, expected", [(0.0, 1), (0.5, 50), (0.99, 99), (0.991, 100), (1.0, 100)])
+def test_a_percentile_is_a_real_sample(part: float, expected: int) -> None:
+    assert percentile(range(1, 101), part) == expected
+
+
+def test_a_summary_is_in_the_unit_asked_for() -> None:
+    assert summary([3_000_000, 1_000_000, 2_000_000], 1e6) == {"p50": 2.0, "p99": 3.0, "max": 3.0}
+    assert summary([]) == {}
+
+
+def test_a_stall_does_not_stretch_the_schedule() -> None:
+    """Ten a second, and the sender comes back after a second: what was due meanwhile is late by as much, not forgiven."""
+    schedule = Schedule(10, start=0)
+    assert schedule.due(0) == [0]
+    late = schedule.due(1_000_000_000)
+    assert late == [step * 100_000_000 for step in range(1, 11)]
+    assert summary([1_000_000_000 - due for due in late], 1e6) == {"p50": 400.0, "p99": 900.0, "max": 900.0}
+    assert schedule.wait(1_000_000_000) == pytest.approx(0.1)
+
+
+def test_nothing_is_left_over_when_shared_out() -> None:
+    assert shares(7, 3) == [3, 2, 2]
+
+
+# What was received
+
+
+def lines(*offsets: int) -> bytes:
+    return b"\n".join(b'{"push":{"pub":{"data":1,"offset":%d}}}' % offset for offset in offsets)
+
+
+def received(*parts: bytes, before: bytes = b"") -> dict[str, int]:
+    """What is said of a subscriber that gets `parts`, after another one of the same stream has got `before`."""
+    log = Log(OFFSET)
+    if before:
+        Follower(log).take(before, 0)
+    follower = Follower(log)
+    for part in parts:
+        follower.take(part, 0)
+    return total([follower])
+
+
+@pytest.mark.parametrize("before", [b"", lines(1, 2, 3, 4, 5, 6), lines(1, 2, 3), lines(1)])
+def test_records_in_order_are_counted_wherever_frames_end(before: bytes) -> None:
+    assert received(lines(1, 2), lines(3), lines(4, 5, 6), before=before) == {"received": 6, "missing": 0, "repeated": 0, "differs": 0}
+
+
+@pytest.mark.parametrize("before", [b"", lines(1, 2, 3, 4, 5, 6), lines(1, 2)])
+@pytest.mark.parametrize(
+    "parts, missing, repeated",
+    [
+        ([lines(1, 2), lines(4, 5, 6)], 1, 0),
+        ([lines(1, 2, 3), lines(3, 4)], 0, 1),
+        ([lines(1, 2, 2, 3)], 0, 1),
+        ([lines(1, 3, 2, 4)], 1, 1),
+    ],
+    ids=["gap", "duplicate", "duplicate within a frame", "out of order"],
+)
+def test_a_gap_and_a_duplicate_are_found(before: bytes, parts: list[bytes], missing: int, repeated: int) -> None:
+    counted = received(*parts, before=before)
+    assert (counted["missing"], counted["repeated"]) == (missing, repeated)
+
+
+def test_another_payload_under_the_same_offset_is_no_match() -> None:
+    follower = Follower(log := Log(OFFSET))
+    Follower(log).take(lines(1), 0)
+    follower.take(lines(1).replace(b'"data":1', b'"data":2'), 0)
+    assert follower.differs
+
+
+def test_what_each_publisher_sent_is_counted_by_publisher() -> None:
+    reader = Each(NUMBER)
+    for publisher, number in ((1, 1), (2, 1), (1, 2), (2, 3), (1, 2)):
+        reader.take(b'{"message": {"p": %d, "n": %d}}' % (publisher, number), 0)
+    assert total([reader]) == {"received": 5, "missing": 1, "repeated": 1, "differs": 0}
+
+
+def test_a_delivery_is_timed_from_when_the_record_was_due() -> None:
+    log = Log(OFFSET, timed=True)
+    first, second = Follower(log), Follower(log)
+    record = b'{"data":{"t":1000},"offset":1}'
+    first.take(record, 1_500)
+    second.take(record, 1_900)
+    assert (list(first.samples), list(second.samples)) == ([500], [900])
+
+
+# The report
+
+
+def filled(value: float) -> Results:
+    results = Results(full=False, machine=machine())
+    for name in (*OURS_NAMES, "channels-uvicorn"):
+        for row in ROWS:
+            results.add(name, Measure(row.name, value, at=row.at))
+    return results
+
+
+def test_a_report_says_which_targets_are_met(tmp_path: Path) -> None:
+    results = filled(700.0)
+    write(results, tmp_path, lambda line: None)
+    text = (tmp_path / "report.md").read_text()
+    [one_at_a_time] = [line for line in text.splitlines() if line.startswith("| Durable publishes, one at a time")]
+    assert one_at_a_time.endswith("| ≥ 600 | yes / yes |")
+    [saturated] = [line for line in text.splitlines() if line.startswith("| saturated, by Channels")]
+    assert saturated.endswith("| 1 × | ≥ 500 × | **no** |")
+    assert (tmp_path / "history.svg").read_text().startswith("<svg")
+    assert json.loads((tmp_path / "results.json").read_text())["machine"]["cores"]
+
+
+def test_a_report_tells_what_could_not_be_measured() -> None:
+    results = filled(1.0)
+    results.failures.append("Rust is left out: cargo is not installed.")
+    assert "- Rust is left out: cargo is not installed." in markdown(results, [])
+
+
+@pytest.mark.parametrize("value, expected", [(1, 1), (1.2, 2), (3, 5), (7_000, 10_000)])
+def test_an_axis_ends_at_a_plain_number(value: float, expected: float) -> None:
+    assert ceiling(value) == pytest.approx(expected)
+
+
+def test_a_chart_shows_every_line_by_name() -> None:
+    picture = chart("Cost & growth", "subscribers", "a second", {"first": [(10, 1.0), (100, 2.0)], "second": [(10, 3.0), (100, 4.0)]})
+    assert "Cost &amp; growth" in picture
+    assert picture.count("<circle") == 4
+    assert short(1_500_000) == "1.5M"
+
+
+# A real server
+
+
+@pytest.fixture(scope="module")
+def crew() -> Iterator[Crew]:
+    with Crew(readers=1) as crew:
+        yield crew
+
+
+def test_a_scenario_runs_against_a_real_server(crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = make_template(tmp_path / "template", [10])
+    with Server(OURS[0], template.copy(tmp_path / "data")) as server:
+        field = Field(crew, server, template)
+        monkeypatch.setattr(field, "seconds", lambda quick, full: 0.3)
+        measure = fan_out(field, "saturated", 5)
+        assert measure.value > 0
+        # Somebody who has not got what was published is found.
+        field.subscribe(1, ["bench:saturated-5-100"])
+        with pytest.raises(Wrong, match="not everything arrived"):
+            field.settle(seconds=0.1)
