@@ -55,11 +55,15 @@ def test_a_stream_is_made_as_asked_and_audited(run: Run) -> None:
         "--no-presence",
         "--keep-days",
         "7",
+        "--delivery",
+        "newest",
+        "--no-durable",
     )
 
     stream = Stream.objects.get(name="iot:pi")
     assert (stream.title, stream.kind, stream.readers, stream.writers) == ("Pi 4", "chart", "anyone", "members")
     assert (stream.presence, stream.join_leave, stream.keep_days) == (False, True, 7)
+    assert (stream.delivery, stream.durable) == ("newest", False)
     entry = AuditEntry.objects.get()
     assert (entry.actor, entry.action, entry.subject) == (command_principal(), "stream.create", "iot:pi")
 

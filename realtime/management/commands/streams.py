@@ -5,7 +5,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from realtime import operations
 from realtime.management.terminal import VerbCommand, add_json, escape, find_stream, json_line, table
-from realtime.models import STREAM_NAME, Audience, Kind, Namespace, Stream
+from realtime.models import STREAM_NAME, Audience, Delivery, Kind, Namespace, Stream
 from realtime.namespaces import TEMPLATE_FIELDS, namespace_of
 
 
@@ -30,6 +30,8 @@ class Command(VerbCommand):
         template.add_argument("--write", dest="writers", choices=Audience.values, help="Who may write (users).")
         template.add_argument("--presence", action=BooleanOptionalAction, help="Readers may see who is subscribed (yes).")
         template.add_argument("--join-leave", action=BooleanOptionalAction, help="Subscribers may be told who comes and goes (yes).")
+        template.add_argument("--delivery", choices=Delivery.values, help="newest: who lags behind gets the newest of each key (every).")
+        template.add_argument("--durable", action=BooleanOptionalAction, help="Records are stored; else they are broadcast only (yes).")
         template.add_argument("--keep-days", type=int, metavar="DAYS", help="0 keeps records for ever (30).")
         template.add_argument("--keep-records", type=int, metavar="N", help="Newest records to keep; 0 keeps all (0).")
         template.add_argument("--keep-bytes", type=int, metavar="N", help="Payload bytes to keep; 0 keeps all (0).")
@@ -91,6 +93,8 @@ def as_dict(stream: Stream) -> dict[str, Any]:
         "read": stream.readers,
         "write": stream.writers,
         "presence": stream.presence,
+        "delivery": stream.delivery,
+        "durable": stream.durable,
         "epoch": stream.epoch,
         "head": stream.head,
         "tail": stream.tail,
