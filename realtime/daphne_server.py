@@ -26,10 +26,11 @@ from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredica
 
 from . import problem
 from .conf import limit
-from .endpoint import Answer, head_of, too_large
+from .endpoint import Answer, enveloped, head_of, too_large
 from .frames import BINARY, TEXT, frame_head, text_frame
 from .lifetime import Application, Lifetime, Lingering, Peer
 from .outbox import Frame
+from .stream_api import PREFIX
 
 # Its declared types are zope interfaces, which the type checker does not understand.
 reactor: Any = twisted_reactor
@@ -252,7 +253,8 @@ class Request(WebRequest):  # type: ignore[misc]
             self.requestHeaders.removeHeader(b"Expect")
             self.channel.dataReceived = lambda data: None
             self.channel.setTimeout(None)
-            self.channel.transport.write(_raw(problem.refused(too_large(most))))
+            told = problem.refused if self.channel._path.startswith(PREFIX.encode()) else enveloped
+            self.channel.transport.write(_raw(told(too_large(most))))
             reactor.callLater(limit("ABORT_SECONDS"), self.channel.transport.abortConnection)
         return self.refused
 

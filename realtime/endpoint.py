@@ -120,7 +120,7 @@ class Endpoint(AsyncHttpConsumer):
         raise NotImplementedError
 
     async def refuse(self, refusal: Refusal) -> None:
-        await self.respond(Answer(refusal.status, JSON, error_body(refusal.code, refusal.message), refusal.headers))
+        await self.respond(enveloped(refusal))
 
     async def respond(self, answer: Answer) -> None:
         # A 304 has none of its own: it would be taken for that of what it spares.
@@ -195,6 +195,11 @@ def too_large(most: int) -> Refusal:
 
 def unauthorized(reason: str) -> Refusal:
     return Refusal(401, Unauthorized.code, str(Unauthorized(reason)), (b"www-authenticate", b"Bearer"))
+
+
+def enveloped(refusal: Refusal) -> Answer:
+    """What `/api/<method>` says of it."""
+    return Answer(refusal.status, JSON, error_body(refusal.code, refusal.message), refusal.headers)
 
 
 def error_body(code: int, message: str) -> bytes:

@@ -59,6 +59,6 @@ def test_a_mistyped_address_gets_no_key(shared_server: RunningServer, people: Pe
 def test_the_page_reads_without_a_script(shared_server: RunningServer, people: People) -> None:
     page = people.open(shared_server, path="/api/docs", java_script_enabled=False)
     page.locator("#publish summary").click()
-    page.get_by_text("curl http").first.wait_for()
+    page.locator("#publish").get_by_text("curl http").wait_for()
     assert not page.locator("#publish .call-try").is_visible()
     assert not page.locator("#api-key").is_visible()
