@@ -194,9 +194,10 @@ class Engine:
             await self.presence.stop()
         self._tick.stop()
         # The rest waits for threads, which call back to this loop.
-        await asyncio.to_thread(self.journal.stop)
         with contextlib.suppress(DatabaseError, OSError):
-            await self.reads.run(self._highwater.note)
+            # Behind all that was queued.
+            await self.journal.run(self._highwater.note)
+        await asyncio.to_thread(self.journal.stop)
         await asyncio.to_thread(self.reads.stop)
         self._lock.release()
         _engines.pop(self.loop, None)
