@@ -4,11 +4,12 @@ PYTHON ?= python3
 MANAGE = .venv/bin/python manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test check bench bench-full
+.PHONY: help setup dev run test faults check bench bench-full
 
 help:
 	@echo "make run     serve with live streams on http://127.0.0.1:8000 (HOST=… PORT=…)"
 	@echo "make test    run every test (ARGS=… goes to pytest)"
+	@echo "make faults  the long round of faults, more than an hour (ARGS='--kills 100 --soak 5m' for less); writes docs/fault-matrix.md"
 	@echo "make check   everything but the tests: lint, types, migrations, production settings"
 	@echo "make bench   measure, beside other servers, in five minutes (bench-full: everything, with curves)"
 	@echo "make setup   only install what run needs"
@@ -34,6 +35,9 @@ run: setup
 
 test: dev
 	@.venv/bin/python -m pytest $(ARGS)
+
+faults: dev
+	@.venv/bin/python -m tests.faults.run $(ARGS)
 
 check: dev
 	.venv/bin/ruff check .

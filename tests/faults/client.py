@@ -39,7 +39,8 @@ class Refused(Exception):
 class Pending(NamedTuple):
     """A command that waits for its answer; `on_reply` sees the reply before anything that comes after it."""
 
-    future: "asyncio.Future[Message]"
+    # None: there will be no answer.
+    future: "asyncio.Future[Message | None]"
     on_reply: Callable[[Message], None]
 
 
@@ -62,8 +63,8 @@ class RecordingClient:
         self.connects = 0
         # Close codes that the server gave.
         self.closes: list[int] = []
-        # Whether pings are answered.
-        self.polite = True
+        # Retries of what had been stored, but not answered.
+        self.duplicates = 0
         # Its id in the current connection.
         self.id = ""
         self._silence = ANSWER_SECONDS
@@ -107,6 +108,8 @@ class RecordingClient:
 
     async def _live(self, socket: ClientConnection) -> None:
         reading = asyncio.create_task(self._read(socket))
+        # Nobody waits for an answer that cannot come any more.
+        reading.add_done_callback(lambda _: self._give_up())
         try:
             hello = (await self.call("connect", {"token": self.token}))["connect"]
             self.id = hello["client"]
@@ -128,9 +131,12 @@ class RecordingClient:
         self._socket = None
         for stream in list(self._subscribed):
             self._end(stream)
+        self._give_up()
+
+    def _give_up(self) -> None:
         for pending in self._waiting.values():
             if not pending.future.done():
-                pending.future.set_exception(Lost("connection lost"))
+                pending.future.set_result(None)
         self._waiting.clear()
 
     def _end(self, stream: str) -> None:
@@ -147,7 +153,7 @@ class RecordingClient:
             messages = [json.loads(line) for line in text.split("\n")]
             for message in messages:
                 self._take(message)
-            if self.polite and {} in messages:
+            if {} in messages:
                 await socket.send("{}")
 
     def _take(self, message: Message) -> None:
@@ -160,11 +166,9 @@ class RecordingClient:
         pending = self._waiting.pop(message["id"], None)
         if pending is None or pending.future.done():
             return
-        if "error" in message:
-            pending.future.set_exception(Refused(message["error"]))
-        else:
+        if "error" not in message:
             pending.on_reply(message)
-            pending.future.set_result(message)
+        pending.future.set_result(message)
 
     def _push(self, push: Message) -> None:
         stream = push["channel"]
@@ -190,11 +194,16 @@ class RecordingClient:
         try:
             await self._socket.send(json.dumps({"id": number, method: params}))
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await future
+                reply = await future
         except (ConnectionClosed, TimeoutError) as error:
             raise Lost(repr(error)) from error
         finally:
             self._waiting.pop(number, None)
+        if reply is None:
+            raise Lost("connection lost")
+        if "error" in reply:
+            raise Refused(reply["error"])
+        return reply
 
     async def subscribe(self, stream: str) -> Message:
         """From where it stood, or from now on the first time."""
@@ -220,6 +229,7 @@ class RecordingClient:
 
         def ok(reply: Message) -> None:
             data = reply["rpc"]["data"]
+            self.duplicates += bool(data.get("duplicate"))
             self.history.add(Ok(operation, Position(data["epoch"], int(data["offset"]))))
 
         while True:

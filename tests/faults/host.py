@@ -58,9 +58,10 @@ reports: list[Report] = []
 class Host:
     """For use with `async with`, on servers that share one database; the first is the one that faults befall."""
 
-    def __init__(self, *servers: RunningServer) -> None:
+    def __init__(self, *servers: RunningServer, stream: str = STREAM) -> None:
         self.servers = servers
         self.server = servers[0]
+        self.stream = stream
         self.history = History()
         self.clients: list[RecordingClient] = []
         self.sdk_readers: list[SdkReader] = []
@@ -96,14 +97,18 @@ class Host:
 
     def newcomer(self, name: str) -> RecordingClient:
         """A client that reads the lobby from its start; it is not waited for."""
-        client = RecordingClient(name, self.history, self._any_url, self.server.cast.keys["reader"], [STREAM])
-        client.positions[STREAM] = Position(self.clients[0].positions[STREAM].epoch, 0)
+        client = RecordingClient(name, self.history, self._any_url, self.server.cast.keys["reader"], [self.stream])
+        client.positions[self.stream] = Position(self.clients[0].positions[self.stream].epoch, 0)
         self.clients.append(client)
         client.start()
         return client
 
+    async def dismiss(self, client: RecordingClient) -> None:
+        self.clients.remove(client)
+        await client.stop()
+
     async def sdk_reader(self, name: str, url: str) -> SdkReader:
-        reader = SdkReader(name, self.history, url, self.server.cast.keys["reader"], STREAM)
+        reader = SdkReader(name, self.history, url, self.server.cast.keys["reader"], self.stream)
         self.sdk_readers.append(reader)
         await reader.start()
         async with asyncio.timeout(SECONDS):
@@ -118,7 +123,7 @@ class Host:
     ) -> None:
         """Publish to the lobby with so many publishes in flight, and read it by so many clients."""
         for number in range(readers):
-            await self.client(f"reader{number}", STREAM, key="reader", url=url)
+            await self.client(f"reader{number}", self.stream, key="reader", url=url)
         for number in range(sdk):
             await self.sdk_reader(f"sdk{number}", url() if url else self.server.socket_url)
         self._publishing = True
@@ -128,7 +133,7 @@ class Host:
 
     async def _publish(self, client: RecordingClient, size: int) -> None:
         while self._publishing:
-            await client.publish(STREAM, self.value(size))
+            await client.publish(self.stream, self.value(size))
 
     def value(self, size: int = 0) -> str:
         """One that no other record of the run has."""
@@ -174,6 +179,10 @@ class Host:
         await asyncio.to_thread(self.server.kill)
         await self.restart()
 
+    async def restart_if_dead(self) -> None:
+        if not self.server.running:
+            await self.restart()
+
     async def restart(self) -> None:
         await self.timed("start", asyncio.to_thread(self.server.start))
 
@@ -204,7 +213,7 @@ class Host:
         async with asyncio.timeout(SECONDS):
             await asyncio.gather(*self.workers)
         self.workers.clear()
-        database = read_database(self.server.data)
+        database = await asyncio.to_thread(read_database, self.server.data, self.stream)
         await self.timed("catch up", eventually(lambda: self._caught_up(database), "everybody has caught up", SECONDS))
 
     def _caught_up(self, database: Database) -> bool:
@@ -216,7 +225,7 @@ class Host:
 
     async def report(self, least: Least = LEAST) -> Report:
         await self.settle()
-        database = await asyncio.to_thread(read_database, self.server.data)
+        database = await asyncio.to_thread(read_database, self.server.data, self.stream)
         return Report(self.history.counts(), check(self.history, database, least), self.measured)
 
     async def finish(self, least: Least = LEAST) -> Report:
@@ -230,14 +239,16 @@ class Host:
 NewHost = Callable[..., Host]
 
 
-def read_database(data: Path) -> Database:
-    """What is stored, read beside the server."""
+def read_database(data: Path, stream: str) -> Database:
+    """What is stored of `stream`, read beside the server."""
     with closing(sqlite3.connect(data / "wirelog.sqlite3")) as database:
-        streams = database.execute("SELECT name, epoch, head, tail FROM realtime_stream").fetchall()
-        rows = database.execute('SELECT s.name, r."offset", r.data FROM realtime_record r JOIN realtime_stream s ON s.id = r.stream_id')
+        # One moment: the head must not move on before the records are read.
+        database.execute("BEGIN")
+        number, *kept = database.execute("SELECT id, epoch, head, tail FROM realtime_stream WHERE name = ?", [stream]).fetchone()
+        rows = database.execute('SELECT "offset", data FROM realtime_record WHERE stream_id = ?', [number]).fetchall()
         (integrity,) = database.execute("PRAGMA integrity_check").fetchone()
         return Database(
-            {name: Kept(epoch, head, tail) for name, epoch, head, tail in streams},
-            {(name, offset): json.loads(data) for name, offset, data in rows},
+            {stream: Kept(*kept)},
+            {(stream, offset): json.loads(data) for offset, data in rows},
             integrity,
         )

@@ -54,6 +54,9 @@ async def stop_with_everybody(host: Host, number: signal.Signals, idle: int = ID
     assert {3001} == {code for client in host.clients for code in client.closes}
     await host.restart()
     await host.acks(100)
+    await host.settle()
+    # What was stored had been answered.
+    assert sum(client.duplicates for client in host.clients) == 0
     await host.finish()
 
 
