@@ -1,15 +1,7 @@
 """A database that was put back from a copy is found out before anybody resumes into it."""
 
-import asyncio
-import contextlib
-import shutil
-import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connection
 
 from realtime import highwater
 from realtime.engine import Engine
@@ -42,28 +34,19 @@ def start_and_stop() -> None:
     mark.note()
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Iterator[Any]:
-    """Takes a copy of the database file, and puts it back."""
-    name = Path(connection.settings_dict["NAME"])
+class Copy:
+    """The database as it is now. To put the file itself back needs a server that is stopped: tests/end_to_end/test_storage.py does."""
 
-    class Copy:
-        def take(self) -> None:
-            with connection.cursor() as cursor:
-                cursor.execute("VACUUM INTO %s", [str(tmp_path / "copy")])
+    def __init__(self) -> None:
+        self.newest = Record.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        self.heads = dict(Stream.objects.values_list("pk", "head"))
 
-        def put_back(self) -> None:
-            connections.close_all()
-            for suffix in ("-wal", "-shm"):
-                name.with_name(name.name + suffix).unlink(missing_ok=True)
-            shutil.copyfile(tmp_path / "copy", name)
-            with contextlib.closing(sqlite3.connect(name)) as copied:
-                copied.execute("PRAGMA journal_mode=WAL")
-
-    # A connection of the test itself must not stay on the file that is put aside.
-    connections.close_all()
-    yield Copy()
-    connections.close_all()
+    def put_back(self) -> None:
+        Record.objects.filter(pk__gt=self.newest).delete()
+        for pk, head in self.heads.items():
+            Stream.objects.filter(pk=pk).update(head=head)
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE sqlite_sequence SET seq = %s WHERE name = 'realtime_record'", [self.newest])
 
 
 MARKS = [
@@ -100,12 +83,10 @@ def test_a_start_on_the_same_database_changes_nothing_however_far_it_went_on(cap
     assert (epochs(), caplog.messages, AuditEntry.objects.count()) == (before, [], 0)
 
 
-def test_an_older_copy_gets_new_epochs_once_with_one_warning_and_a_line_in_the_audit_log(
-    copy: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_older_copy_gets_new_epochs_once_with_one_warning_and_a_line_in_the_audit_log(caplog: pytest.LogCaptureFixture) -> None:
     append("a", "1")
     start_and_stop()
-    copy.take()
+    copy = Copy()
     append("a", "2", "3")
     start_and_stop()
     before = epochs()
@@ -162,14 +143,14 @@ async def test_the_server_notes_how_far_it_is_and_once_more_at_its_end(monkeypat
     assert await mark() == start + 2
 
 
-async def test_a_client_of_the_lost_records_is_told_to_start_again(copy: Any) -> None:
+async def test_a_client_of_the_lost_records_is_told_to_start_again() -> None:
     await elsewhere(append, "a", "1")
     async with running() as engine:
         client = await Client(engine).connect()
-        await elsewhere(copy.take)
+        copy = await elsewhere(Copy)
         await elsewhere(append, "a", "2", "3")
         known = await client.ask("subscribe", channel="a")
-    await asyncio.to_thread(copy.put_back)
+    await elsewhere(copy.put_back)
     async with running() as engine:
         await elsewhere(append, "a", '"other"', '"records"', '"there"')
         client = await Client(engine).connect()
