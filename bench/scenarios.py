@@ -25,7 +25,7 @@ def fan_out(field: Field, name: str, subscribers: int, size: int = PAYLOAD, at: 
     field.publishers(50, [stream], size)
     field.monitor(stream)
     field.crew.writer.call("circulate", window=max(50, field.window * 50 * PAYLOAD // size))
-    window = field.watch(field.seconds(4, 10))
+    window = field.watch(field.seconds(3, 10))
     lost = field.settle()
     return Measure(name, window.rate, window.details | lost, at)
 
@@ -85,7 +85,7 @@ def _publishes(field: Field, name: str, publishers: int, window: int) -> Iterato
     field.subscribe(1, [f"bench:{name}"])
     field.publishers(publishers, [f"bench:{name}"])
     field.crew.writer.call("flood", window=window)
-    rate, details = field.publishing(field.seconds(3, 10))
+    rate, details = field.publishing(field.seconds(2, 10))
     field.settle()
     yield Measure(name, rate, details)
     yield Measure(f"{name}-p50", details["p50"], details)
@@ -99,7 +99,7 @@ def publish_http(field: Field) -> Iterator[Measure]:
     batch = ("POST", "/api/streams/bench:http/records", lines, {"X-API-Key": field.key, "Content-Type": "application/x-ndjson"})
     field.begin()
     for name, request, at_once, records in (("http-one", one, 1, 1), ("http-100", one, 100, 1), ("http-batch", batch, 1, BATCH)):
-        answer = field.http([request], at_once, field.seconds(2, 8))
+        answer = field.http([request], at_once, field.seconds(1.5, 8))
         yield Measure(name, answer["rate"] * records, percentiles(answer))
 
 
@@ -124,7 +124,7 @@ def latency(field: Field) -> Iterator[Measure]:
         field.crew.writer.call("steady", rate=rate)
         time.sleep(1)
         field.delays()
-        time.sleep(field.seconds(4, 15))
+        time.sleep(field.seconds(3, 15))
         delays = field.delays()
         field.settle()
         yield Measure(f"latency-{count}-p50", delays["p50"], delays)
@@ -135,7 +135,7 @@ def latency(field: Field) -> Iterator[Measure]:
 
 
 def connect(field: Field) -> Iterator[Measure]:
-    """As many as the server takes, 50 at a time, as people who are signed in."""
+    """As many as the server takes, 50 at a time, by people who are signed in."""
     field.begin()
     cpu = field.server.cpu()
     answer = field.subscribe(1_000, ["bench:connect"], at_once=25)

@@ -41,14 +41,12 @@ class Kind:
     keeps: str
     # Records that each of 50 publishers keeps on their way in the saturated scenario.
     window: int = 100
-    # Whether it answers a publish.
-    acknowledges: bool = False
 
 
 SERVE = ("manage.py", "serve", "--port", "0", "--server")
 OURS = (
-    Kind("uvicorn", "Wirelog on uvicorn", "wirelog", (sys.executable, *SERVE, "uvicorn"), "on disk, fsynced", acknowledges=True),
-    Kind("daphne", "Wirelog on Daphne", "wirelog", (sys.executable, *SERVE, "daphne"), "on disk, fsynced", acknowledges=True),
+    Kind("uvicorn", "Wirelog on uvicorn", "wirelog", (sys.executable, *SERVE, "uvicorn"), "on disk, fsynced"),
+    Kind("daphne", "Wirelog on Daphne", "wirelog", (sys.executable, *SERVE, "daphne"), "on disk, fsynced"),
 )
 
 
@@ -61,7 +59,7 @@ PEER_KINDS = (
     Kind("channels-daphne", "Channels on Daphne", "channels", (sys.executable, "-m", "bench.peers.channels", "daphne"), "nowhere", 1),
     Kind("socket.io", "Socket.IO", "socket.io", node("socketio_server.js"), "nowhere", 4),
     Kind("ws", "ws (node)", "ws", node("ws_server.js"), "nowhere", 4),
-    Kind("centrifuge", "Centrifuge (Go)", "centrifuge", (str(BUILT / "centrifuge"),), "in memory", acknowledges=True),
+    Kind("centrifuge", "Centrifuge (Go)", "centrifuge", (str(BUILT / "centrifuge"),), "in memory", 20),
     Kind("rust", "Rust, usual shape", "rust", (str(BUILT / "rust"), "{data}/rust.sqlite3"), "on disk, fsynced each", 4),
 )
 

@@ -113,10 +113,20 @@ def test_a_gap_and_a_duplicate_are_found(before: bytes, parts: list[bytes], miss
     assert (counted["missing"], counted["repeated"]) == (missing, repeated)
 
 
-def test_another_payload_under_the_same_offset_is_no_match() -> None:
-    follower = Follower(log := Log(OFFSET))
+@pytest.mark.parametrize("part", [lines(1), lines(1, 2)], ids=["known", "known and new"])
+def test_another_payload_under_the_same_offset_is_no_match(part: bytes) -> None:
+    log = Log(OFFSET)
     Follower(log).take(lines(1), 0)
-    follower.take(lines(1).replace(b'"data":1', b'"data":2'), 0)
+    follower = Follower(log)
+    follower.take(part.replace(b'"data":1', b'"data":2', 1), 0)
+    assert follower.differs
+
+
+def test_a_record_that_is_cut_off_is_no_match() -> None:
+    log = Log(OFFSET)
+    Follower(log).take(lines(1), 0)
+    follower = Follower(log)
+    follower.take(lines(1)[:-2], 0)
     assert follower.differs
 
 
