@@ -29,7 +29,10 @@ const history = new History(live.subscription, page.epoch);
 
 const paint = painter(() => {
   if (live.paused) return;
-  for (const record of waiting) list.prepend(rowOf(record));
+  for (const record of waiting) {
+    list.prepend(rowOf(record));
+    redact(record);
+  }
   waiting = [];
   while (list.children.length > MAX_ROWS) list.lastElementChild.remove();
   byId("raw-empty").hidden = list.children.length > 0;
@@ -53,6 +56,14 @@ function rowOf(record) {
   setText(row.querySelector(".raw-details"), details.filter(Boolean).join(" · "));
   setText(row.querySelector(".raw-json"), JSON.stringify(record.data, null, 2));
   return row;
+}
+
+// A record that takes another one's payload away.
+function redact({ tags }) {
+  const row = tags?.redacts && document.querySelector(`#o${CSS.escape(tags.redacts)}`);
+  if (!row) return;
+  setText(row.querySelector(".raw-details"), "");
+  setText(row.querySelector(".raw-json"), "");
 }
 
 function rename() {
