@@ -179,7 +179,7 @@ def peers(results: Results) -> str:
 
 
 def times(own: float | None, other: float | None) -> str:
-    return f"{own / other:,.3g} ×" if own and other else "–"
+    return f"{number(own / other)} ×" if own and other else "–"
 
 
 def ratios(results: Results) -> str:
