@@ -80,6 +80,8 @@ class Control:
         if changes:
             self.turn += 1
             self._look_again(self._concerned(changes))
+            # Who reads by requests looks at the turn. It is not worth knowing whom it concerns: each costs one read.
+            self._hub.wake()
 
     def _disconnect(self, subject: Subject) -> None:
         """Close the connections of `user` (a principal), `client`, `session`, but for the clients in `whitelist`; with `code`, `reason`."""

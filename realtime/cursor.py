@@ -90,11 +90,14 @@ class Waiter:
         self.ended = True
         self._news.set()
 
-    async def past(self, position: int) -> None:
-        """Wait until there is something after `position`, or the waiter has ended."""
-        while self.feed.last <= position and not self.ended:
-            self._news.clear()
-            await self._news.wait()
+    def waits(self, position: int) -> bool:
+        """Whether there is nothing after `position` yet."""
+        return self.feed.last <= position and not self.ended
+
+    async def news(self) -> None:
+        """Wait to be woken, for whatever reason."""
+        self._news.clear()
+        await self._news.wait()
 
 
 @dataclass(eq=False, slots=True)

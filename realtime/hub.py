@@ -137,6 +137,11 @@ class Hub:
             waiter.feed.waiters.discard(waiter)
             self._forget_if_unused(waiter.feed)
 
+    def wake(self) -> None:
+        """Wake every waiter: what it may read may have changed."""
+        for feed in self.feeds.values():
+            feed.wake()
+
     def release(self) -> None:
         """End every waiter, now and from now on: the process is about to stop."""
         self._released = True

@@ -105,7 +105,7 @@ class Events:
         if not self._over():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(self.ends - self.clock(), HEARTBEAT_SECONDS)):
-                    await self.waiter.past(self.position)
+                    await self.request.past(self.waiter, self.position)
         if self._over():
             return None
         await self._check_access()
@@ -117,7 +117,7 @@ class Events:
         return self.waiter.ended or self.sent >= MAX_BYTES or self.clock() >= self.ends
 
     async def _check_access(self) -> None:
-        if self.clock() - self.access_read >= ACCESS_SECONDS:
+        if self.request.in_doubt or self.clock() - self.access_read >= ACCESS_SECONDS:
             await self.request.read(access.readable, self.request.stream)
             self.access_read = self.clock()
 

@@ -86,7 +86,7 @@ async def _wait(request: Request) -> None:
     request.find_seat()
     with contextlib.suppress(TimeoutError), request.seat(), hub.waiter(feed) as waiter:
         async with asyncio.timeout(request.query.wait):
-            await waiter.past(request.query.after)
+            await request.past(waiter, request.query.after)
 
 
 def read_records(identity: Identity, name: str, query: RecordsQuery) -> Records:

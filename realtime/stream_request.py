@@ -1,7 +1,9 @@
 """One request of plain HTTP to a stream: who makes it, and what its handlers see of it."""
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
@@ -11,6 +13,7 @@ import msgspec
 from . import access, credentials
 from .access import ANONYMOUS, Identity
 from .credentials import Credential
+from .cursor import Waiter
 from .endpoint import Refusal, key_of, unauthorized
 from .engine import Engine
 from .errors import BadRequest, LimitExceeded, NotPermitted, UnknownStream, WirelogError
@@ -79,8 +82,9 @@ class Request:
     # The struct that the route names.
     query: Any
     body: bytes
-    # As of the last read.
+    # As of the last read, and `Control.turn` before it.
     who: Identity = ANONYMOUS
+    turn: int = -1
 
     async def read(self, reading: Callable[..., T], *args: Any) -> T:
         """`reading(identity, *args)` in a reader thread, as whoever the credential stands for at this moment.
@@ -101,8 +105,9 @@ class Request:
         return result
 
     async def _read(self, reading: Callable[..., T], args: tuple[Any, ...]) -> tuple[Identity, T]:
+        turn = self.engine.control.turn
         found: tuple[Identity, T] = await self.engine.reads.run(_read, self.credential, reading, args)
-        self.who = found[0]
+        self.who, self.turn = found[0], turn
         return found
 
     async def identity(self) -> Identity:
@@ -116,6 +121,22 @@ class Request:
         identity: Identity = await self.read(lambda identity: identity)
         self.engine.known_keys.keep(shown, identity, turn)
         return identity
+
+    async def past(self, waiter: Waiter, position: int) -> None:
+        """Wait until there is something after `position`, or the waiter has ended. Raises Refusal, WirelogError when access ends."""
+        while waiter.waits(position):
+            if self.in_doubt:
+                await self.read(access.readable, self.stream)
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.who.expires - time.time() if self.who.expires is not None else None):
+                    await waiter.news()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether access may have ended since it was read last."""
+        expired = self.who.expires is not None and self.who.expires <= time.time()
+        return expired or self.turn != self.engine.control.turn
 
     def find_seat(self) -> None:
         """For an answer that lasts, which counts as a connection. Raises LimitExceeded."""

@@ -1,13 +1,17 @@
 """Access that is taken away beside a running server: real sockets are told, in every process, and a page says what happened."""
 
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from realtime.stream_events import HEARTBEAT_SECONDS
+
 from .browser import People, chromium, live
-from .servers import Fleet, RunningServer
+from .servers import SECONDS, Fleet, RunningServer
 from .test_redis import Redis
 from .wireclient import WireClient
 
@@ -54,6 +58,26 @@ def test_sockets_end_when_a_command_takes_access_away(server: RunningServer) -> 
         assert bob.error("subscribe", {"channel": "lobby"}) == 102
         # A key reads what its scope says, and goes on.
         assert reader.call("history", {"channel": "lobby"})["history"]["publications"] == []
+
+
+def test_who_reads_by_plain_http_is_told_well_before_the_next_heartbeat(server: RunningServer) -> None:
+    key = server.cast.keys["reader"]
+    lobby = f"{server.url}/api/streams/lobby/"
+    with ExitStack() as stack:
+        events, poll = (stack.enter_context(follower(lobby + path, key)) for path in ("events", "records?wait=30"))
+        assert events.stdout is not None
+        assert events.stdout.readline().startswith("retry: ")
+        assert server.manage("apikey", "revoke", key.split("_")[1], "--noinput").returncode == 0
+        told = time.monotonic()
+        # Complete, not broken off: the client comes back, and is refused.
+        assert events.wait(SECONDS) == 0
+        assert "401" in poll.communicate(timeout=SECONDS)[0]
+        assert time.monotonic() - told < HEARTBEAT_SECONDS
+
+
+def follower(url: str, key: str) -> "subprocess.Popen[str]":
+    command = ["curl", "-sSN", "-w", "%{http_code}", "-H", f"X-API-Key: {key}", url]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def test_the_sockets_of_every_process_end(make_server: Fleet, redis: Redis) -> None:
