@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from .errors import BAD_REQUEST, BadRequest, Disconnect, Unsubscribe, WirelogError
+from .errors import BAD_REQUEST, SHOWN, BadRequest, Disconnect, Unsubscribe, WirelogError
 
 T = TypeVar("T")
 
@@ -159,15 +159,16 @@ def misfit(error: msgspec.ValidationError, whole: str) -> BadRequest:
     problem, _, path = str(error).partition(" - at `$")
     field = path.rstrip("`").removeprefix(".")
     if unknown := _unknown.search(problem):
-        return BadRequest(f"{field}.{unknown[1]}" if field else unknown[1], "is not known here")
+        name = unknown[1][:SHOWN] or "a name of no characters"
+        return BadRequest(f"{field}.{name}" if field else name, "is not known here")
     if missing := _missing.search(problem):
         return BadRequest(f"{field}.{missing[1]}" if field else missing[1], "is missing")
-    says = problem.replace("Expected ", "must be ", 1) if problem.startswith("Expected ") else f"is not right: {problem}"
+    says = problem.replace("Expected ", "must be ", 1) if problem.startswith("Expected ") else f"is not right: {problem[:SHOWN]}"
     return BadRequest(field or whole, says)
 
 
 _missing = re.compile(r"missing required field `(\w+)`")
-_unknown = re.compile(r"unknown field `(.*)`")
+_unknown = re.compile(r"unknown field `(.*)`", re.DOTALL)
 
 
 # Payloads

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from hypothesis import settings
 
 from .settings import FOLDER
 
@@ -15,6 +16,10 @@ ELSEWHERE = (ROOT / ".venv" / "bin", Path("/usr/sbin"))
 REQUIRE_ALL = "WIRELOG_REQUIRE_ALL"
 PACKAGES = {"redis-server": "redis-server", "chromium": "chromium", "nginx": "nginx", "node": "nodejs (20.19 or newer)"}
 
+
+# The same examples each time where everything must run; new ones elsewhere.
+settings.register_profile("wirelog", deadline=None, derandomize=os.environ.get(REQUIRE_ALL) == "1")
+settings.load_profile("wirelog")
 
 Run = Callable[..., str]
 

@@ -253,3 +253,14 @@ def test_parameters_that_do_not_fit_are_refused_by_the_name_of_the_field(params:
 
 def test_fields_that_nobody_knows_are_passed_over() -> None:
     assert protocol.decode_params(msgspec.Raw(b'{"name":"a","new":2}'), Sample).name == "a"
+
+
+class Closed(msgspec.Struct, forbid_unknown_fields=True):
+    known: int = 0
+
+
+@pytest.mark.parametrize(("name", "shown"), [("", "a name of no characters"), ("n" * 1_000, "n" * 128), ("a\nb", "a\nb")])
+def test_an_unknown_field_is_named_in_few_words(name: str, shown: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        protocol.decode_params(msgspec.Raw(json.dumps({name: 1}).encode()), Closed)
+    assert refused.value.field == shown

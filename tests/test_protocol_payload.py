@@ -6,31 +6,13 @@ from base64 import b64decode, b64encode
 from typing import Any
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from realtime import protocol
 from realtime.errors import BadRequest
 
 from .conftest import require
-from .poison import DEPTH, PAYLOADS, SOUND
-
-NUMBERS = st.integers() | st.floats() | st.integers(min_value=2**1_020, max_value=2**1_028)
-# With surrogates.
-STRINGS = st.text(st.characters(codec=None))
-LEAVES = st.none() | st.booleans() | NUMBERS | STRINGS
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(STRINGS, inner, max_size=4))
-# Written with and without escapes, with lone surrogates as they would be encoded, and with whatever json writes for NaN.
-WRITTEN = st.builds(lambda value, escaped: json.dumps(value, ensure_ascii=escaped).encode("utf-8", "surrogatepass"), VALUES, st.booleans())
-PIECES = st.sampled_from([*PAYLOADS.values(), *SOUND.values(), *b'[]{}",:\\\n\r 0-e.\xff\x00'])
-
-
-def splice(text: bytes, piece: bytes | int, place: int) -> bytes:
-    at = place % (len(text) + 1)
-    return text[:at] + (bytes([piece]) if isinstance(piece, int) else piece) + text[at:]
-
-
-POISON = st.sampled_from([*PAYLOADS.values()])
-TEXTS = WRITTEN | st.builds(splice, WRITTEN, PIECES, st.integers(0, 10_000)) | POISON | st.binary()
+from .generated import TEXTS
+from .poison import DEPTH, SOUND
 
 # Prints the texts of its input, base64 in lines, that are no JSON or hold what is no character or no number.
 READER = """
@@ -54,7 +36,7 @@ def refuse(constant: str) -> Any:
 def test_what_is_taken_is_read_by_python_and_by_a_browser() -> None:
     taken: list[str] = []
 
-    @settings(max_examples=1_500, deadline=None)
+    @settings(max_examples=1_500)
     @given(TEXTS)
     def take(text: bytes) -> None:
         try:
