@@ -14,6 +14,7 @@ from realtime import api, hints, methods, protocol, stream_write, times
 from realtime.access import ANONYMOUS
 from realtime.errors import BAD_REQUEST, SHOWN, BadRequest, Disconnect, UnknownStream, Unsubscribe
 from realtime.hints import Event, Hint, Run
+from realtime.journal import Item
 from realtime.outbox import Batch, Limits, Outbox
 from realtime.protocol import Command, Publication, PublishRequest, RpcRequest
 from realtime.stream_api import ROUTES
@@ -140,7 +141,7 @@ def test_a_header_is_read_or_named(text: str) -> None:
 @settings(max_examples=200)
 @given(bodies(stream_write.Envelope, WORDS))
 def test_a_line_of_a_batch_is_an_item_or_a_bad_request(line: bytes) -> None:
-    assert_read(stream_write._item("room", ANONYMOUS, line), stream_write.Item)
+    assert_read(stream_write._item("room", ANONYMOUS, line), Item)
 
 
 # Out
