@@ -224,6 +224,11 @@ ROWS = (
         ),
     ),
     Row(
+        "a page follows every kind of record through a kill",
+        "it shows what a page shows that is opened at the end",
+        ("tests/faults/test_pages.py::test_following_and_opening_anew_show_the_same",),
+    ),
+    Row(
         "line ends and terminal escapes in names, agents and close reasons",
         "one event is one log line, escaped",
         ("tests/test_logs.py::test_what_a_client_sent_cannot_start_a_line_or_drive_a_terminal",),

@@ -84,6 +84,9 @@ def run_tests(tests: Iterable[str]) -> dict[str, bool]:
 
 def read_report(report: Path) -> dict[str, bool]:
     outcomes: dict[str, bool] = {}
+    if not report.exists():
+        # It died; none of them has passed.
+        return outcomes
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         path = case.attrib["classname"].replace(".", "/") + ".py"
         test = f"{path}::{case.attrib['name'].partition('[')[0]}"
