@@ -127,7 +127,6 @@ class History:
         counts = Counter(type(event).__name__ for event in self.events)
         faults = [event.name for event in self.events if isinstance(event, Fault)]
         counts["kills"] = sum("kill" in name and "redis" not in name for name in faults)
-        counts["resets"] = counts["Ended"]
         counts["resumes"] = sum(isinstance(event, Subscribed) and event.asked is not None and event.recovered for event in self.events)
         return counts
 

@@ -44,6 +44,11 @@ class Report:
     # Named measurements, in seconds or bytes.
     measured: dict[str, float] = field(default_factory=dict)
 
+    def numbers(self) -> list[int]:
+        """Kills, acknowledged, delivered, resumes, connections lost, unknown outcomes, faults, violations."""
+        kinds = ("kills", "Ok", "Delivered", "resumes", "Ended", "Info", "Fault")
+        return [*(self.counts[kind] for kind in kinds), len(self.violations)]
+
     def __str__(self) -> str:
         counts = self.counts
         shown = f"acks {counts['Ok']}, deliveries {counts['Delivered']}, resumes {counts['resumes']}, faults {counts['Fault']}"

@@ -5,6 +5,7 @@ First every test that the matrix names, then the scenarios of `long.py`. Ends wi
 
 import argparse
 import asyncio
+import json
 import os
 import platform
 import random
@@ -20,6 +21,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 
 from tests.conftest import ROOT
@@ -64,6 +66,8 @@ class Outcome:
     # Names of tests, without parameters, and of scenarios; and whether all of it passed.
     tests: dict[str, bool] = field(default_factory=dict)
     scenarios: dict[str, bool] = field(default_factory=dict)
+    # Of each host in the tests: `Report.numbers`.
+    counts: list[list[int]] = field(default_factory=list)
     run: Run | None = None
 
     def passed(self, row: Row) -> bool:
@@ -73,21 +77,23 @@ class Outcome:
 # The short round
 
 
-def run_tests(tests: Iterable[str]) -> dict[str, bool]:
-    """Whether each test passed, with all its parameters."""
+def run_tests(tests: Iterable[str]) -> tuple[dict[str, bool], list[list[int]]]:
+    """Whether each test passed, with all its parameters; and what they counted."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *sorted(set(tests))]
+        # The older family may carry what a test has counted.
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "-o", "junit_family=xunit1", *sorted(set(tests))]
         subprocess.run(command, cwd=ROOT, env=os.environ | {"WIRELOG_REQUIRE_ALL": "1"}, check=False)
-        return read_report(report)
+        if not report.exists():
+            # It died; none of them has passed.
+            return {}, []
+        cases = list(ElementTree.parse(report).getroot().iter("testcase"))
+        return outcomes_of(cases), [json.loads(found.attrib["value"]) for case in cases for found in case.iter("property")]
 
 
-def read_report(report: Path) -> dict[str, bool]:
+def outcomes_of(cases: Iterable[ElementTree.Element]) -> dict[str, bool]:
     outcomes: dict[str, bool] = {}
-    if not report.exists():
-        # It died; none of them has passed.
-        return outcomes
-    for case in ElementTree.parse(report).getroot().iter("testcase"):
+    for case in cases:
         path = case.attrib["classname"].replace(".", "/") + ".py"
         test = f"{path}::{case.attrib['name'].partition('[')[0]}"
         outcomes[test] = outcomes.get(test, True) and case.find("failure") is None and case.find("error") is None
@@ -154,19 +160,22 @@ def counts(outcome: Outcome) -> list[str]:
     """One line for each scenario and server; chapters of the soak are summed up."""
     assert outcome.run is not None
     sums: dict[str, list[int]] = {}
-    for name, report in outcome.run.reports:
-        found = report.counts
-        line = [found[kind] for kind in ("kills", "Ok", "Delivered", "resumes", "resets", "Info", "Fault")] + [len(report.violations)]
-        sums[name] = [before + more for before, more in zip(sums.get(name, [0] * len(line)), line, strict=True)]
-    total = [sum(column) for column in zip(*sums.values(), strict=True)]
+    found = [("every test", numbers) for numbers in outcome.counts] + [(name, report.numbers()) for name, report in outcome.run.reports]
+    for name, numbers in found:
+        sums[name] = add(sums[name], numbers) if name in sums else numbers
+    total = reduce(add, sums.values())
     lines = [f"| {title} | {' | '.join(f'{number:,}' for number in line)} |" for title, line in [*sums.items(), ("**all**", total)]]
     return [
-        "## The long round",
+        "## Counts",
         "",
         "| scenario | kills | acknowledged | delivered | resumes | connections lost | unknown outcomes | faults | violations |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
         *lines,
     ]
+
+
+def add(one: list[int], other: list[int]) -> list[int]:
+    return [left + right for left, right in zip(one, other, strict=True)]
 
 
 def measured(outcome: Outcome) -> list[str]:
@@ -193,7 +202,7 @@ def main(arguments: Sequence[str]) -> int:
     outcome = Outcome(options)
     if not options.only:
         say("every test of the matrix")
-        outcome.tests = run_tests(test for row in ROWS for test in row.tests)
+        outcome.tests, outcome.counts = run_tests(test for row in ROWS for test in row.tests)
     with tempfile.TemporaryDirectory(prefix="wirelog-faults-") as name:
         folder = Path(name)
         with Fleet(folder, make_template(folder / "template")) as fleet:
