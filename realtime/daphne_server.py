@@ -18,19 +18,16 @@ from functools import partial
 from typing import Any
 
 from autobahn.util import encode_truncate
-from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor as twisted_reactor
 from twisted.internet import tcp
 from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, STDLibLogObserver, globalLogBeginner
 
-from . import problem
 from .conf import limit
-from .endpoint import Answer, enveloped, head_of, too_large
+from .daphne_http import Factory, Request
 from .frames import BINARY, TEXT, frame_head, text_frame
 from .lifetime import Application, Lifetime, Lingering, Peer
 from .outbox import Frame
-from .stream_api import PREFIX
 
 # Its declared types are zope interfaces, which the type checker does not understand.
 reactor: Any = twisted_reactor
@@ -213,106 +210,6 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]
     def _closeConnection(self, abort: bool = False) -> None:
         # After a complete closing handshake there is nothing to abort: a reset would only look like an error to proxies.
         super()._closeConnection(abort and not self.wasClean)
-
-
-class Request(WebRequest):  # type: ignore[misc]
-    """A request whose body is bounded before it is stored, and whose answer waits for its reader.
-
-    Twisted keeps a body, whatever its size, until it is complete, and Daphne's `send` never waits.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.received = 0
-        self.refused = False
-        # Set while the transport takes what is written.
-        self.writable = asyncio.Event()
-        self.writable.set()
-
-    # In
-
-    def gotLength(self, length: int | None) -> None:
-        if self.refuses(length or 0):
-            # Nothing of it is stored.
-            length = 0
-        super().gotLength(length)
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self.received += len(data)
-        if not self.refuses(self.received):
-            super().handleContentChunk(data)
-
-    def refuses(self, size: int) -> bool:
-        """Whether a body of `size` is too large for the API. If so, the answer is out, and what else comes is dropped.
-
-        The connection is left open for a while: a reset would hide the answer from a client that is still sending.
-        """
-        most = limit("MESSAGE_BYTES")
-        if not self.refused and size > most and self.channel._path.startswith(b"/api/"):
-            self.refused = True
-            self.requestHeaders.removeHeader(b"Expect")
-            self.channel.dataReceived = lambda data: None
-            self.channel.setTimeout(None)
-            told = problem.refused if self.channel._path.startswith(PREFIX.encode()) else enveloped
-            self.channel.transport.write(_raw(told(too_large(most))))
-            reactor.callLater(limit("ABORT_SECONDS"), self.channel.transport.abortConnection)
-        return self.refused
-
-    def process(self) -> Any:
-        # Anybody can send it; Daphne would take it for the root path of the site.
-        self.requestHeaders.removeHeader(b"daphne-root-path")
-        return super().process()
-
-    # Out
-
-    def handle_reply(self, message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start" and self.channel is not None:
-            self.registerProducer(self, True)
-        super().handle_reply(message)
-
-    def pauseProducing(self) -> None:
-        self.writable.clear()
-
-    def resumeProducing(self) -> None:
-        self.writable.set()
-
-    stopProducing = resumeProducing
-
-    def finish(self) -> None:
-        if self.producer is not None:
-            self.unregisterProducer()
-        # What is written is the transport's, which tells this request no more.
-        self.writable.set()
-        super().finish()
-
-    def connectionLost(self, reason: Any) -> None:
-        self.writable.set()
-        super().connectionLost(reason)
-
-    def application_done(self, task: "asyncio.Task[None]") -> None:
-        """An answer that was begun and not finished: the client must not wait for the rest."""
-        if self._response_started and not self.finished and self.channel is not None:
-            self.transport.abort()
-
-    def handle_exception(self, exception: BaseException) -> None:
-        if self._response_started:
-            self.transport.abort()
-        else:
-            super().handle_exception(exception)
-
-
-def _raw(answer: Answer) -> bytes:
-    """`answer` as the last one of its connection."""
-    headers = [(b"connection", b"close"), (b"content-length", b"%d" % len(answer.content)), *head_of(answer.content_type, answer.headers)]
-    head = b"".join(b"%s: %s\r\n" % header for header in headers)
-    return b"HTTP/1.1 %d \r\n%s\r\n%s" % (answer.status, head, answer.content)
-
-
-class Factory(HTTPFactory):  # type: ignore[misc]
-    def buildProtocol(self, addr: Any) -> Any:
-        channel = super().buildProtocol(addr)
-        channel.requestFactory = Request
-        return channel
 
 
 def log_errors() -> None:

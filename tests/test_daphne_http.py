@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.web.test.requesthelper import DummyChannel
 
-from realtime.daphne_server import Request
+from realtime.daphne_http import Request
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 
