@@ -41,7 +41,8 @@ from .conf import option
 from .engine import Engine
 from .errors import BadRequest, LimitExceeded, NotAvailable, WirelogError
 from .history import history as read_history
-from .journal import Item, Outcome
+from .items import Item
+from .journal import Outcome
 from .models import Presence, ServerProcess, Stream
 from .operations import Actor
 from .presence import fresh

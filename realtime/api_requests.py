@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from .journal import MAX_KEY, MAX_TAGS
+from .items import MAX_KEY, MAX_TAGS
 from .protocol import Offset
 
 # Each bounds what one request may cost; more of them go into several requests.

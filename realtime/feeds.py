@@ -17,7 +17,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 
 from .errors import WirelogError
-from .journal import Item
+from .items import Item
 from .models import Audience, Kind, Stream
 from .operations import Actor, create_stream
 

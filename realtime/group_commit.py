@@ -20,7 +20,8 @@ from . import hints
 from .conf import limit
 from .errors import InternalError, TooManyRequests, WirelogError
 from .failpoints import failpoint
-from .journal import Appended, Item, Outcome, append_batch, append_together, explain, hint_of, is_fatal, pass_on, tell_receivers
+from .items import Item
+from .journal import Appended, Outcome, append_batch, append_together, explain, hint_of, is_fatal, pass_on, tell_receivers
 from .models import Stream
 
 logger = logging.getLogger(__name__)

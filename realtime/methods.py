@@ -10,7 +10,8 @@ from django.utils.text import Truncator
 from . import access, engine
 from .access import Identity
 from .errors import BadRequest, NotPermitted
-from .journal import Appended, Item
+from .items import Item
+from .journal import Appended
 from .latest import MAX_KEYS, LatestResult, latest
 from .models import ReadMarker, Record, Stream
 from .names import display_names

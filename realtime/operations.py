@@ -13,7 +13,7 @@ from django.utils import timezone
 from . import notices, scopes
 from .audit import audit, command_principal
 from .errors import BadRequest
-from .journal import Item, bytes_of
+from .items import Item, bytes_of
 from .models import ApiKey, Namespace, Record, Stream
 from .protocol import REDACTS
 from .publishing import publish_within

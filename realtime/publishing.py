@@ -17,7 +17,8 @@ from django.db import connection, transaction
 
 from . import engine, hints, protocol
 from .errors import BadRequest, WirelogError
-from .journal import Appended, Item, Outcome, append_batch, append_now, hint_of, tell_receivers
+from .items import Item
+from .journal import Appended, Outcome, append_batch, append_now, hint_of, tell_receivers
 
 
 class Published(NamedTuple):
@@ -32,7 +33,7 @@ class Published(NamedTuple):
 def publish(stream: str, data: Any, *, user: AbstractBaseUser | AnonymousUser | None = None, **fields: Any) -> Published:
     """Append `data`, whatever DjangoJSONEncoder takes, to `stream`, with the rights of the server.
 
-    `user` stands in the record as its publisher. `fields` are those of `journal.Item`: idempotency_key, key, removed, tags, device_time,
+    `user` stands in the record as its publisher. `fields` are those of `Item`: idempotency_key, key, removed, tags, device_time,
     expect_offset. Raises WirelogError; in a coroutine SynchronousOnlyOperation, since waiting there would stop the loop that commits.
     """
     item = _item(stream, data, user, fields)

@@ -47,7 +47,8 @@ from .errors import (
 )
 from .history import history
 from .identify import identify
-from .journal import Item, Outcome
+from .items import Item
+from .journal import Outcome
 from .models import Stream
 from .outbox import Outbox
 from .presence import Member, presence_stats

@@ -23,7 +23,8 @@ from .errors import (
     UnknownStream,
     WirelogError,
 )
-from .journal import Appended, Item, Outcome, Rejected
+from .items import MAX_CONTENT_TYPE, Item
+from .journal import Appended, Outcome, Rejected
 from .protocol import Offset, misfit, payload
 from .stream_request import Request, demand_credential
 from .times import milliseconds
@@ -33,7 +34,6 @@ LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/js
 # What `curl -d` says of every body, and what says nothing: JSON, if it is.
 UNSAID = frozenset({"", "application/x-www-form-urlencoded"})
 FORMS = UNSAID | {"multipart/form-data"}
-MAX_CONTENT_TYPE = 100
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _content_type = re.compile(rf'{_WORD}/{_WORD}(\s*;\s*{_WORD}=({_WORD}|"[^"\\\x00-\x1f\x7f-\U0010ffff]*"))*')
 

@@ -18,7 +18,8 @@ from . import access, api_guide, credentials, engine, methods, protocol, stream_
 from .access import ANONYMOUS, Identity
 from .errors import UnknownStream, WirelogError
 from .forms import WriteForm, new_key
-from .journal import Item, append_now
+from .items import Item
+from .journal import append_now
 from .models import Audience, Kind, ReadMarker, Stream
 from .names import display_names
 from .protocol import Publication

@@ -16,6 +16,7 @@ from realtime import journal
 from realtime.access import Caller, Identity, Scope
 from realtime.credentials import identity_of_user
 from realtime.engine import Engine, current
+from realtime.items import Item
 from realtime.models import ApiKey, Stream
 from realtime.session import Session
 
@@ -49,7 +50,7 @@ def api_key(pattern: str = "*", *actions: str, **fields: Any) -> str:
 
 
 def append(name: str, *payloads: str, **fields: Any) -> list[journal.Outcome]:
-    return journal.append_batch(connections["default"], [journal.Item(name, data, **fields) for data in payloads])
+    return journal.append_batch(connections["default"], [Item(name, data, **fields) for data in payloads])
 
 
 def offsets(outcomes: list[journal.Outcome]) -> list[int | str]:

@@ -9,6 +9,7 @@ from django.db import connections
 
 from realtime import journal
 from realtime.audit import audit
+from realtime.items import Item
 from realtime.models import (
     ApiKey,
     Connection,
@@ -48,7 +49,7 @@ def stream(name: str = "iot:pi", **fields: Any) -> Stream:
 
 
 def append(name: str, *payloads: str, **fields: Any) -> list[journal.Outcome]:
-    return journal.append_batch(connections["default"], [journal.Item(name, data, **fields) for data in payloads])
+    return journal.append_batch(connections["default"], [Item(name, data, **fields) for data in payloads])
 
 
 def world(author: Any) -> dict[str, Any]:

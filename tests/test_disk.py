@@ -9,8 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from realtime import disk, journal, publish
+from realtime import disk, publish
 from realtime.errors import StorageFull, UnknownStream
+from realtime.items import Item
 from realtime.journal import Appended
 from realtime.models import Namespace, Record, Stream
 from realtime.namespaces import open_or_create
@@ -110,7 +111,7 @@ async def test_the_server_goes_on_reading_and_delivering_and_then_writing(full: 
         assert await client.ask("publish", channel="room", data=2) == 507
         assert await client.rpc("publish", stream="room", data=2) == 507
         with pytest.raises(StorageFull):
-            await engine.journal.append(journal.Item("room", "2", alice))
+            await engine.journal.append(Item("room", "2", alice))
         assert (await client.ask("history", channel="room", limit=10))["offset"] == 1
         assert await client.ask("publish", channel="cursors", data=3) == {}
         assert await client.received(2) == [1, 0]

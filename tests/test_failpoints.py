@@ -13,7 +13,8 @@ from realtime import failpoints
 from realtime.errors import InternalError
 from realtime.failpoints import NAMES, arm, failpoint
 from realtime.group_commit import Journal
-from realtime.journal import Item, append_batch
+from realtime.items import Item
+from realtime.journal import append_batch
 from realtime.models import Record, Stream
 
 from .conftest import ROOT

@@ -12,6 +12,7 @@ from django.db import OperationalError, connections
 from realtime import feeds, journal
 from realtime.errors import InternalError, StorageFull, UnknownStream
 from realtime.feeds import Complaints, Counters, HostFeed, Pace
+from realtime.items import Item
 from realtime.models import Record, Stream
 
 from . import desk
@@ -154,9 +155,9 @@ class FakeJournal:
     """Appends for good, after failing with `errors` first."""
 
     errors: list[Exception] = field(default_factory=list)
-    items: list[journal.Item] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
 
-    async def append(self, item: journal.Item) -> None:
+    async def append(self, item: Item) -> None:
         self.items.append(item)
         if self.errors:
             raise self.errors.pop(0)

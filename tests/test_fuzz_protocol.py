@@ -14,7 +14,7 @@ from realtime import api, hints, methods, protocol, stream_write, times
 from realtime.access import ANONYMOUS
 from realtime.errors import BAD_REQUEST, SHOWN, BadRequest, Disconnect, UnknownStream, Unsubscribe
 from realtime.hints import Event, Hint, Run
-from realtime.journal import Item
+from realtime.items import Item
 from realtime.outbox import Batch, Limits, Outbox
 from realtime.protocol import Command, Publication, PublishRequest, RpcRequest
 from realtime.stream_api import ROUTES

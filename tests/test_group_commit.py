@@ -12,7 +12,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from realtime import group_commit, hints, journal
 from realtime.errors import InternalError, StorageFull, TooManyRequests, WirelogError
 from realtime.group_commit import Journal
-from realtime.journal import Appended, Item, Outcome
+from realtime.items import Item
+from realtime.journal import Appended, Outcome
 from realtime.models import Record, Stream
 
 from .core import Trouble, append, elsewhere, head, offsets, write_lock

@@ -15,6 +15,7 @@ RECORDS = [
     {"models"},
     {"access"},
     {"credentials"},
+    {"items"},
     {"journal", "reads", "notices"},
     {"hub"},
     {"presence", "revocation", "control"},

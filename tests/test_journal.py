@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from realtime import access, hints, journal
 from realtime.access import ANONYMOUS, Identity
 from realtime.errors import BadRequest, Conflict, InternalError, PayloadTooLarge, StorageFull, WirelogError
-from realtime.journal import Appended, Item, Outcome
+from realtime.items import Item
+from realtime.journal import Appended, Outcome
 from realtime.models import Audience, Membership, Record, Stream
 
 from . import core
@@ -358,7 +359,8 @@ def test_what_a_failed_transaction_means(sentence: str, error: type[WirelogError
 APPEND = """
 import select, sys
 import django; django.setup()
-from realtime.journal import Item, append_now
+from realtime.items import Item
+from realtime.journal import append_now
 def append():
     append_now([Item("a", "1", publisher="other"), Item("a", "2", publisher="other")])
 append()

@@ -11,7 +11,8 @@ from realtime import namespaces
 from realtime.access import ANONYMOUS, Identity, Scope
 from realtime.credentials import identity_of_user
 from realtime.errors import BadRequest, LimitExceeded, UnknownStream, WirelogError
-from realtime.journal import Appended, Item, Outcome, append_batch, hint_of
+from realtime.items import Item
+from realtime.journal import Appended, Outcome, append_batch, hint_of
 from realtime.models import Audience, Namespace, Record, Stream
 
 pytestmark = pytest.mark.django_db

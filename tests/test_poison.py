@@ -14,7 +14,8 @@ from django.core.management import CommandError, call_command
 from realtime import publish
 from realtime.engine import Engine
 from realtime.errors import UnknownStream, WirelogError
-from realtime.journal import Item, Outcome
+from realtime.items import Item
+from realtime.journal import Outcome
 from realtime.models import Namespace, Record, Stream
 
 from .core import Client, api_key

@@ -19,6 +19,7 @@ from realtime import hints, hub, journal, operations, retention
 from realtime.cursor import Subscription
 from realtime.errors import ACCESS_REVOKED, INSUFFICIENT_STATE, BadRequest, Unsubscribe
 from realtime.hub import Hub
+from realtime.items import Item
 from realtime.models import Record, Stream, new_epoch
 from realtime.operations import Actor
 from realtime.outbox import Limits, Outbox
@@ -134,7 +135,7 @@ class Promises(RuleBasedStateMachine):
     # Publishing
 
     def append(self, *payloads: Any, key: str = "") -> list[journal.Outcome]:
-        items = [journal.Item(self.stream.name, json.dumps(payload), idempotency_key=key) for payload in payloads]
+        items = [Item(self.stream.name, json.dumps(payload), idempotency_key=key) for payload in payloads]
         outcomes = journal.append_batch(connection, items)
         hint = journal.hint_of(outcomes)
         if hint.runs:

@@ -11,7 +11,8 @@ from django.dispatch import Signal
 
 from realtime import apublish, publish, signals
 from realtime.engine import Engine
-from realtime.journal import Item, append_now
+from realtime.items import Item
+from realtime.journal import append_now
 from realtime.models import Stream
 
 from . import core

@@ -7,6 +7,7 @@ import pytest
 from django.db import DatabaseError
 
 from realtime import journal
+from realtime.items import Item
 from realtime.models import Namespace, Record, Stream
 
 from .core import Trouble, api_key, head
@@ -367,7 +368,7 @@ def test_a_full_batch_is_one_transaction(door: Door, key: dict[str, str]) -> Non
 def test_items_that_belong_together_leave_no_trace_when_one_is_bad() -> None:
     from django.db import connections
 
-    items = [journal.Item("room", "1", idempotency_key="k"), journal.Item("room", "2", expect_offset=7), journal.Item("no", "3")]
+    items = [Item("room", "1", idempotency_key="k"), Item("room", "2", expect_offset=7), Item("no", "3")]
     with pytest.raises(journal.Rejected) as rejected:
         journal.append_together(connections["default"], items)
     assert (rejected.value.index, rejected.value.error.code) == (1, 113)

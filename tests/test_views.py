@@ -16,7 +16,8 @@ from pytest_django import DjangoAssertNumQueries
 from project.urls import urlpatterns as project_urls
 from project.users.models import User
 from realtime import engine
-from realtime.journal import Appended, Item, append_now
+from realtime.items import Item
+from realtime.journal import Appended, append_now
 from realtime.models import Audience, Kind, Membership, ReadMarker, Record, Stream
 from realtime.protocol import payload
 from realtime.rates import Rates

@@ -13,7 +13,7 @@ EVIL = "</script><script>window.ran=1</script>\"'><img src=x onerror='window.ran
 EVIL += "<svg onload=window.ran=1> javascript:window.ran=1 \u2028\u2029"
 MAKE = f"""
 from project.users.models import User
-from realtime import audit, journal
+from realtime import audit, items, journal
 from realtime.models import ApiKey, Stream
 evil = {EVIL!r}
 stream = Stream.objects.create(name="evil", title=evil[:128])
@@ -21,7 +21,7 @@ User.objects.filter(username="alice").update(first_name=evil[:150], last_name=ev
 alice = str(User.objects.get(username="alice").pk)
 ApiKey.generate(name=evil[:100], scopes=[])
 data = __import__("json").dumps({{"text": evil, evil: evil, "cpu": 1, "n": {{evil: [evil]}}}})
-journal.append_now([journal.Item("evil", data, publisher=alice, key=evil[:200], tags='{{"a": "<b>"}}') for _ in range(3)])
+journal.append_now([items.Item("evil", data, publisher=alice, key=evil[:200], tags='{{"a": "<b>"}}') for _ in range(3)])
 audit.audit(alice, "stream.create", evil, {{"name": evil}})
 """
 PLACES = [

@@ -72,7 +72,7 @@ class Room:
 
     def append(self, lines: list[str]) -> None:
         """Many records at once, by a process beside the server."""
-        code = f"from realtime.journal import Item, append_now; append_now([Item({self.name!r}, line) for line in {lines!r}])"
+        code = f"from realtime import items, journal; journal.append_now([items.Item({self.name!r}, line) for line in {lines!r}])"
         assert self.server.manage("shell", "-c", code).returncode == 0
 
 
@@ -478,7 +478,8 @@ def test_a_chart_starts_with_what_came_before(people: People, room: Room) -> Non
     assert room.server.manage("streams", "create", "iot:pi", "--kind", "chart").returncode == 0
     code = """
 import time
-from realtime.journal import Item, append_now
+from realtime.items import Item
+from realtime.journal import append_now
 from realtime.models import Record
 append_now([Item("iot:pi", '{"t":%d}' % number) for number in range(1, 801)])
 now = int(time.time() * 1000)

@@ -11,7 +11,8 @@ from realtime import protocol
 from realtime.audit import command_principal
 from realtime.conf import limit
 from realtime.errors import UnknownStream, WirelogError
-from realtime.journal import Appended, Item, Outcome, append_now
+from realtime.items import Item
+from realtime.journal import Appended, Outcome, append_now
 from realtime.management.terminal import TerminalCommand, add_json, explain, explain_database, json_line
 
 READ_BYTES = 262_144
