@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model, user_logged_out
 from django.contrib.auth.models import Group
-from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.utils import timezone
 
 from . import credentials
@@ -35,6 +35,7 @@ def connect() -> None:
         (post_delete, Group, group_deleted),
         (post_save, ApiKey, key_saved),
         (post_delete, ApiKey, key_deleted),
+        (pre_save, Membership, membership_saving),
         (post_save, Membership, membership_saved),
         (post_delete, Membership, membership_deleted),
         (post_save, Stream, stream_saved),
@@ -106,11 +107,17 @@ def key_deleted(instance: ApiKey, **kwargs: Any) -> None:
 # Streams
 
 
-def membership_saved(instance: Membership, created: bool, **kwargs: Any) -> None:
+def membership_saving(instance: Any, **kwargs: Any) -> None:
+    # Only the row still knows whose it was; to tell now would be before the change.
+    instance.replaced = list(Membership.objects.filter(pk=instance.pk)) if instance.pk is not None else []
+
+
+def membership_saved(instance: Any, created: bool, **kwargs: Any) -> None:
     if not created:
         membership_deleted(instance)
-        # It may have been somebody else's before.
-        post("access", stream=instance.stream_id)
+        for was in instance.replaced:
+            if (was.user_id, was.group_id) != (instance.user_id, instance.group_id):
+                membership_deleted(was)
 
 
 def membership_deleted(instance: Membership, **kwargs: Any) -> None:

@@ -134,6 +134,24 @@ def give_membership_to_bob(name: str, session_key: str) -> None:
     membership.save()
 
 
+def give_membership_of_another_stream_to_bob(name: str, session_key: str) -> None:
+    membership = Membership.objects.get(user=user(name))
+    membership.user, membership.stream = user("bob"), Stream.objects.get(name="open")
+    membership.save()
+
+
+def move_membership_to_another_stream(name: str, session_key: str) -> None:
+    membership = Membership.objects.get(user=user(name))
+    membership.stream = Stream.objects.get(name="open")
+    membership.save()
+
+
+def give_membership_of_group_to_bob(name: str, session_key: str) -> None:
+    membership = Membership.objects.get(group__isnull=False)
+    membership.group, membership.user, membership.stream = None, user("bob"), Stream.objects.get(name="open")
+    membership.save()
+
+
 def leave_group(name: str, session_key: str) -> None:
     user(name).groups.clear()
 
@@ -190,6 +208,9 @@ CHANGES: list[tuple[Callable[[str, str], None], str, Told]] = [
     (narrow_key, "key", {"club": 2403}),
     (end_membership, "alice", {"club": 2403}),
     (give_membership_to_bob, "alice", {"club": 2403}),
+    (give_membership_of_another_stream_to_bob, "alice", {"club": 2403}),
+    (move_membership_to_another_stream, "alice", {"club": 2403}),
+    (give_membership_of_group_to_bob, "carol", {"club": 2403}),
     (leave_group, "carol", {"club": 2403}),
     (remove_from_group, "carol", {"club": 2403}),
     (clear_group, "carol", {"club": 2403}),
@@ -468,10 +489,29 @@ async def test_what_is_given_is_there_without_a_new_connection(engine: Engine, c
 async def test_a_stream_that_was_archived_before_can_be_read(engine: Engine, cookies: dict[str, str]) -> None:
     await elsewhere(archive, "", "")
     client = await enter(engine, cookies, "alice", "club")
+    looked = client.session.checked
     engine.control.tick(engine.loop.time() + 60)
-    await eventually(lambda: not engine.control._due)
-    await quiet(engine, client)
-    assert outcome(client) == {}
+    await eventually(lambda: client.session.checked > looked)
+    # The verdicts of a look are given before those of the next one are read.
+    await elsewhere(end_membership, "alice", "")
+    await eventually(lambda: outcome(client) == {"club": 2403})
+
+
+async def test_a_subscribe_that_comes_before_the_notice_of_the_archive_stays(
+    engine: Engine, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = engine.control.take
+    held: list[list[Notice]] = []
+    monkeypatch.setattr(engine.control, "take", held.append)
+    await elsewhere(archive, "", "")
+    await eventually(lambda: held)
+    client = await enter(engine, cookies, "alice", "club")
+    client.session.checked = engine.loop.time() + 1_000
+    monkeypatch.setattr(engine.control, "take", take)
+    take(held[0])
+    await eventually(lambda: client.session.checked <= engine.loop.time())
+    await elsewhere(end_membership, "alice", "")
+    await eventually(lambda: outcome(client) == {"club": 2403})
 
 
 async def test_an_own_password_change_ends_the_sockets_and_keeps_the_person_signed_in(engine: Engine, cookies: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from tests.conftest import require
 
 from ..waiting import eventually_sync
 from .servers import SECONDS, Fleet, RunningServer
-from .wireclient import WireClient
+from .wireclient import WireClient, end_of
 
 # Without a hint a record waits for the next tick (100 ms) and the pause before a gap is filled (20 ms).
 QUICK = 0.05
@@ -174,3 +174,14 @@ def test_a_command_tells_the_servers_at_once(wires: Wires, pair: list[RunningSer
     assert done.returncode == 0, done.stderr
     for reader in wires.readers:
         assert reader.offsets(1) == [1]
+
+
+def test_disconnect_closes_the_connections_at_every_server(wires: Wires, pair: list[RunningServer]) -> None:
+    with ExitStack() as stack:
+        tabs = [stack.enter_context(WireClient(server, session="alice")) for server in pair]
+        request = {"user": tabs[0].hello["data"]["user"], "disconnect": {"code": 4700, "reason": "come back later"}}
+        assert pair[0].post("/api/disconnect", request, "backend").json() == {"result": {}}
+        assert [end_of(tab) for tab in tabs] == [4700, 4700]
+    # Nobody else.
+    wires.publish_some()
+    wires.check(0)

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from websockets.exceptions import ConnectionClosed
 
 from realtime.stream_events import HEARTBEAT_SECONDS
 
 from .browser import People, chromium, live
 from .servers import SECONDS, Fleet, RunningServer
 from .test_redis import Redis
-from .wireclient import WireClient
+from .wireclient import WireClient, end_of
 
 DEACTIVATE = "from project.users.models import User; alice = User.objects.get(username='alice'); alice.is_active = False; alice.save()"
 CLOSE = "from realtime.models import Stream; lobby = Stream.objects.get(name='lobby'); lobby.readers = 'members'; lobby.save()"
@@ -31,15 +30,6 @@ def run(server: RunningServer, code: str) -> None:
     """Beside the server, as an operator would."""
     done = server.manage("shell", "-c", code)
     assert done.returncode == 0, done.stderr
-
-
-def end_of(client: WireClient) -> int:
-    """The code with which the server closes."""
-    try:
-        while True:
-            client.receive()
-    except ConnectionClosed as closed:
-        return closed.rcvd.code if closed.rcvd is not None else 1006
 
 
 def test_sockets_end_when_a_command_takes_access_away(server: RunningServer) -> None:

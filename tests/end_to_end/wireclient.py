@@ -6,6 +6,7 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Self
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from .servers import SECONDS, RunningServer
@@ -95,3 +96,12 @@ class WireClient:
     def here(self, stream: str = "lobby") -> set[str]:
         """Client ids of those who are present."""
         return set(self.call("presence", {"channel": stream})["presence"]["presence"])
+
+
+def end_of(client: WireClient) -> int:
+    """The code with which the server closes."""
+    try:
+        while True:
+            client.receive()
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd is not None else 1006
