@@ -119,3 +119,18 @@ def test_one_that_vanishes_while_idle_is_gone_soon(impatient: RunningServer) -> 
         assert reader.client in witness.here()
         # It never answers another ping, and its close is never seen: it simply is not there any more.
         eventually_sync(lambda: reader.client not in witness.here(), "it is still present", seconds=20)
+
+
+def test_who_reads_nothing_of_a_ticker_for_a_while_then_gets_the_newest_of_each_key(server: RunningServer) -> None:
+    server.manage("streams", "create", "ticker", "--delivery", "newest")
+    with WireClient(server, key="device") as reader, WireClient(server, key="device") as publisher:
+        reader.subscribe("ticker")
+        newest = {str(number % 4): publisher.publish(TEXT_OF_8_KB, "ticker", key=str(number % 4)) for number in range(300)}
+        seen: dict[str, int] = {}
+        offsets = [0]
+        while seen != newest:
+            record = reader.publication()
+            offsets.append(record["offset"])
+            seen[record["key"]] = record["offset"]
+        assert offsets == sorted(set(offsets))
+        assert len(offsets) < 150
