@@ -73,6 +73,14 @@ ROWS = (
         ("redis",),
     ),
     Row(
+        "the wall clock jumps a day back and ahead; the process stands still for a while",
+        "no order changes, nobody loses a record",
+        (
+            "tests/faults/test_clocks.py::test_a_wall_clock_that_jumps_by_a_day",
+            "tests/faults/test_clocks.py::test_a_process_that_stands_still_and_goes_on",
+        ),
+    ),
+    Row(
         "publishes at each step of a subscribe, over and over",
         "no gap and no duplicate",
         (

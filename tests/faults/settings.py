@@ -5,6 +5,10 @@ import os
 from project.settings import *  # noqa: F403
 from project.settings import CHANNEL_LAYERS, DATABASES, WIRELOG
 
+from . import wallclock
+
+wallclock.install()
+
 TESTING = True
 WIRELOG["FAILPOINTS"] = os.environ.get("FAILPOINTS", "")
 
