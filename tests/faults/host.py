@@ -16,8 +16,8 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -203,6 +203,15 @@ class Host:
     async def ended(self) -> None:
         """Wait until the server has ended by itself."""
         self.status = await asyncio.to_thread(self.server.wait, SECONDS)
+
+    @contextmanager
+    def write_lock(self) -> Iterator[None]:
+        """Somebody else is in the middle of a transaction."""
+        with closing(sqlite3.connect(self.server.data / "wirelog.sqlite3", isolation_level=None, timeout=30)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            self.fault("write lock")
+            yield
+            other.execute("ROLLBACK")
 
     def drop_connections(self) -> None:
         """Every connection is lost at once."""

@@ -24,10 +24,9 @@ from .client import RecordingClient
 from .history import Position
 from .host import ENV, STREAM, Host, Report
 from .proxy import Mode, Proxy
+from .reader import Reader
 from .swarm import Swarm
-from .test_disk import write_lock
 from .test_kills import PASSES
-from .test_readers import Reader
 from .test_stopping import stop_with_everybody
 from .test_subscribing import SLOW
 
@@ -156,8 +155,7 @@ async def lag(host: Host, proxy: Proxy) -> None:
 
 
 async def lock(host: Host) -> None:
-    host.fault("write lock")
-    with write_lock(host.server):
+    with host.write_lock():
         await asyncio.sleep(random.uniform(0.01, 1))
 
 
@@ -166,8 +164,7 @@ async def write_lock_of_six_seconds(run: Run, kind: str) -> None:
         await host.load()
         await host.acks(1_000)
         witness = await host.client("witness", key="reader")
-        with write_lock(host.server):
-            host.fault("write lock")
+        with host.write_lock():
             until = time.monotonic() + 6
             while time.monotonic() < until:
                 await host.timed("answer under the lock", witness.read(STREAM))

@@ -2,15 +2,13 @@
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from ..end_to_end.servers import Fleet, RunningServer, Template, copy_template
+from ..end_to_end.servers import Fleet, Template, copy_template
 from ..waiting import eventually
 from .host import ENV, SECONDS, STREAM, Host, NewHost
 
@@ -62,23 +60,13 @@ async def test_a_full_disk_refuses_publishes_and_nothing_else(make_server: Fleet
         await host.finish()
 
 
-@contextmanager
-def write_lock(server: RunningServer) -> Iterator[None]:
-    """Somebody else is in the middle of a transaction."""
-    with closing(sqlite3.connect(server.data / "wirelog.sqlite3", isolation_level=None, timeout=30)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 async def test_a_held_write_lock_delays_publishes_and_nothing_else(new_host: NewHost) -> None:
     async with new_host() as host:
         await host.load()
         await host.acks(1_000)
         # What was published before the lock is read during it.
         witness = await host.client("witness", key="reader")
-        with write_lock(host.server):
-            host.fault("write lock")
+        with host.write_lock():
             newcomer = host.newcomer("newcomer")
             loop = asyncio.get_running_loop()
             until = loop.time() + LOCK_SECONDS
@@ -96,8 +84,7 @@ async def test_a_lock_held_for_too_long_is_a_temporary_error(new_host: NewHost) 
     async with new_host(LOCK_SECONDS="1") as host:
         await host.load()
         await host.acks(1_000)
-        with write_lock(host.server):
-            host.fault("write lock")
+        with host.write_lock():
             await eventually(lambda: "error 100" in host.reasons(), "publishes are told to try again", SECONDS)
         host.drop_connections()
         await host.acks(100)
