@@ -1,13 +1,14 @@
 """A subscription is a cursor in the feed of a stream."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .errors import Unsubscribe
 from .newest import Newest
 from .outbox import Batch, Outbox
-from .protocol import Publication, quote
+from .protocol import Publication, publication_push, quote
 from .ring import Ring
 
 if TYPE_CHECKING:
@@ -135,6 +136,10 @@ class Feed:
 
     def __post_init__(self) -> None:
         self.channel = quote(self.name)
+
+    def encode(self, records: Sequence[Publication]) -> list[str]:
+        """The pushes of `records`."""
+        return [publication_push(self.channel, record) for record in records]
 
     def keep_page(self, position: int, batch: Batch) -> None:
         """Keep the newest few: those who lag together ask for the same page within moments."""

@@ -23,7 +23,7 @@ NAMES = (
     "journal.committed",
     # On the loop: replies and hint are queued, and nothing is sent.
     "journal.announced",
-    # In the task that writes to one socket: a frame is about to go out.
+    # On the loop: a frame is about to go out to one socket.
     "socket.before_send",
     # In a reader thread: the state of a stream, or a page, was read and is getting old.
     "subscribe.state",

@@ -8,12 +8,12 @@ nothing that was queued is ever dropped, so there is no gap and no duplicate to 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from . import hints, latest, protocol
+from . import hints, protocol
 from .conf import limit
-from .cursor import Feed, Step, Subscriber, Subscription, Waiter
+from .cursor import Feed, Subscriber, Subscription, Waiter
 from .errors import INSUFFICIENT_STATE, STREAM_REMOVED, UnknownStream, Unsubscribe
 from .failpoints import failpoint
 from .flight import Flights
@@ -22,6 +22,7 @@ from .newest import Newest
 from .outbox import Batch
 from .protocol import Publication
 from .reads import Page, Reads
+from .replay import Replay
 from .ring import Ring
 from .tick import Head
 
@@ -31,7 +32,6 @@ GAP_SECONDS = 0.02
 MAX_EARLY = 1_048_576
 # A client subscribes again at once after 2500, so the same one is not sent twice within this.
 RESET_SECONDS = 5.0
-PAGE_STEP = 250
 # Who opened a feed may be gone before it subscribes.
 UNUSED_SECONDS = 10.0
 
@@ -42,20 +42,16 @@ class Hub:
     def __init__(self, reads: Reads) -> None:
         self.reads = reads
         self.feeds: dict[int, Feed] = {}
+        self.replay = Replay(reads, self.feeds)
         # Names of the streams among them that store nothing.
         self.ephemeral: set[str] = set()
         # Since the start: records queued to subscribers, and times that the database was asked for what no hint had brought.
         self.delivered = 0
         self.fills = 0
-        # Records of `delivery=newest` that a lagging reader was not sent, since a newer one of their key was.
-        self.skipped = 0
         self._loop = asyncio.get_running_loop()
         self._opening: Flights[Feed] = Flights()
-        self._reading: Flights[Batch | None] = Flights()
         self._fillings: set[asyncio.Task[None]] = set()
-        self._rings_size = 0
         self._released = False
-        self._max_rings = limit("RING_BYTES")
         self._frame = limit("FRAME_BYTES")
 
     def stop(self) -> None:
@@ -123,12 +119,12 @@ class Hub:
         if feed.stream_id not in self.feeds:
             # It was unused, and so forgotten, while the caller was on its way. What it missed meanwhile the comparison finds.
             self._keep(feed)
-            self._rings_size += feed.ring.size
+            self.replay.count(feed, feed.ring.size)
         return self.feeds[feed.stream_id]
 
     @contextmanager
     def waiter(self, feed: Feed) -> Iterator[Waiter]:
-        """Keep `feed` up to date for a reader who comes for pages: `read_step` on the feed of the waiter."""
+        """Keep `feed` up to date for a reader who comes for pages: `replay.step` on the feed of the waiter."""
         waiter = Waiter(self._kept(feed), self._released)
         waiter.feed.waiters.add(waiter)
         try:
@@ -156,9 +152,9 @@ class Hub:
     def _forget_if_unused(self, feed: Feed) -> None:
         if not feed.empty or self.feeds.get(feed.stream_id) is not feed:
             return
+        self.replay.count(feed, -feed.ring.size)
         del self.feeds[feed.stream_id]
         self.ephemeral.discard(feed.name)
-        self._rings_size -= feed.ring.size
         if feed.gap_timer is not None:
             feed.gap_timer.cancel()
 
@@ -270,8 +266,7 @@ class Hub:
             for subscription in list(feed.live):
                 self.end(subscription, INSUFFICIENT_STATE)
         feed.last = last
-        self._count_ring(feed, -feed.ring.size)
-        feed.ring = Ring(last)
+        self.replay.begin_anew(feed)
         feed.wake()
 
     # Delivery
@@ -280,7 +275,7 @@ class Hub:
         """Append `records`, which follow `last`, to every live outbox. Synchronous: no cursor moves in between."""
         if not records:
             return
-        lines = encode(feed, records)
+        lines = feed.encode(records)
         # Of what is superseded soon, no more than a frame waits for anybody.
         most = self._frame if feed.newest else None
         for batch in Batch(lines).split(self._frame):
@@ -292,81 +287,16 @@ class Hub:
             self.delivered += batch.count * len(feed.live)
             feed.last += batch.count
             if feed.newest is None:
-                feed.ring.append(batch)
-                self._count_ring(feed, batch.size)
+                self.replay.append(feed, batch)
         if feed.newest is not None:
             feed.newest.append(records, lines)
         for record in records:
             if offset := protocol.redacted_offset(record):
-                self._forget_record(feed, offset)
+                self.replay.forget(feed, offset)
         feed.known = max(feed.known, feed.last)
         feed.used = time.monotonic()
-        self._shrink_rings()
+        self.replay.shrink()
         feed.wake()
-
-    def _forget_record(self, feed: Feed, offset: int) -> None:
-        before = feed.ring.size
-        feed.forget(offset)
-        self._count_ring(feed, feed.ring.size - before)
-
-    def _count_ring(self, feed: Feed, size: int) -> None:
-        # A forgotten feed may still be filled for a caller that is about to subscribe.
-        if self.feeds.get(feed.stream_id) is feed:
-            self._rings_size += size
-
-    def _shrink_rings(self) -> None:
-        """While all rings together are too large, half of the one that was idle longest goes."""
-        while self._rings_size > self._max_rings:
-            feed = min((feed for feed in self.feeds.values() if feed.ring.size), key=lambda feed: feed.used)
-            before = feed.ring.size
-            feed.ring.drop(before // 2 + 1)
-            self._rings_size -= before - feed.ring.size
-
-    async def read_step(self, feed: Feed, position: int) -> Step | None:
-        """What follows `position`, from memory or else the database: a page, None when its first record is gone; or what is newest."""
-        if feed.newest is not None:
-            return await self._read_newest(feed, feed.newest, position)
-        batch = feed.ring.page(position) or feed.pages.get(position)
-        if batch is None:
-            # Identical reads in flight are one read, and one encoding: after a restart everybody asks for the same.
-            batch = await self._reading.join((feed, position), lambda: self._read_page(feed, position))
-        return Step(batch, position + batch.count) if batch is not None else None
-
-    async def _read_page(self, feed: Feed, position: int) -> Batch | None:
-        # Pages end at common offsets, so that readers who lag by different amounts soon ask for the same ones.
-        upto = min(feed.last, feed.ring.first - 1, (position // PAGE_STEP + 1) * PAGE_STEP)
-        page = await self._read_unredacted(feed, lambda: self.reads.page(feed.stream_id, position, upto))
-        if not page or page[0].offset != position + 1:
-            return None
-        batch = Batch(encode(feed, page))
-        if page[-1].offset == feed.ring.first - 1 and self._rings_size + batch.size <= self._max_rings:
-            # A page that meets the ring is kept there for those who come after it.
-            feed.ring.prepend(batch)
-            self._count_ring(feed, batch.size)
-        else:
-            feed.keep_page(position, batch)
-        return batch
-
-    async def _read_unredacted(self, feed: Feed, read: Callable[[], Awaitable[Page]]) -> Page:
-        """What `read` finds, again if a record was redacted meanwhile: it is kept here, and may hold what was taken away."""
-        while True:
-            redactions = feed.redactions
-            page = await read()
-            if feed.redactions == redactions:
-                return page
-
-    async def _read_newest(self, feed: Feed, newest: Newest, position: int) -> Step:
-        if newest.since > position:
-            await self._reading.join((feed, position), lambda: self._load_newest(feed, newest, position))
-        # No await from here on: these are all up to `last`.
-        lines = newest.after(position)
-        self.skipped += feed.last - position - len(lines)
-        return Step(Batch(lines), feed.last)
-
-    async def _load_newest(self, feed: Feed, newest: Newest, position: int) -> None:
-        asked = (feed.stream_id, position, newest.since, limit("PAGE_RECORDS"))
-        page = await self._read_unredacted(feed, lambda: self.reads.run(latest.changed, *asked))
-        newest.load(page, encode(feed, page), position)
 
     # Ends
 
@@ -395,10 +325,6 @@ def _pass_on(subscriptions: Collection[Subscription], push: str) -> int:
     """Queue what is stored nowhere: who has no room for it goes without. Returns how many had."""
     batch = Batch([push])
     return sum(subscription.subscriber.outbox.offer(batch) for subscription in subscriptions)
-
-
-def encode(feed: Feed, records: Page) -> list[str]:
-    return [protocol.publication_push(feed.channel, record) for record in records]
 
 
 def newest_for(stream: Stream, last: int) -> Newest | None:

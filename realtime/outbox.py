@@ -1,4 +1,4 @@
-"""What waits for one connection: bounded, flow-controlled, drained by one task. Pure: time is passed in, nothing is awaited.
+"""What waits for one connection: bounded, flow-controlled, drained by its one writer. Pure: time is passed in, nothing is awaited.
 
 Flow control works on any server and through any proxy, because it uses the protocol's own ping: at most one window of bytes may be
 unconfirmed since the last answered ping. The window follows the reader: it doubles while pongs come quickly, and halves while they are

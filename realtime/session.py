@@ -70,7 +70,7 @@ class Session:
         self.subscribing = False
         self.member: Member | None = None
         self.outbox = Outbox(engine.limits, wake)
-        self.pump = Pump(self.outbox, engine.hub.read_step, engine.hub.end)
+        self.pump = Pump(self.outbox, engine.hub.replay.step, engine.hub.end)
         # By stream name.
         self.subscriptions: dict[str, Subscription | Pending] = {}
         self._streams: dict[Subscription, Stream] = {}

@@ -123,7 +123,7 @@ class Events:
 
     async def _read(self) -> bytes:
         feed = self.waiter.feed
-        step = await self.request.engine.hub.read_step(feed, self.position)
+        step = await self.request.engine.hub.replay.step(feed, self.position)
         if step is None:
             stream = await self.request.read(access.readable, self.request.stream)
             self.position = max(self.position, stream.tail - 1)

@@ -86,7 +86,7 @@ class Client:
         self.wake = asyncio.Event()
         self.outbox = Outbox(SMALL, self.wake.set)
         self.outbox.start_pings(self.hub._loop.time() + 25)
-        self.pump = Pump(self.outbox, self.hub.read_step, self.hub.end)
+        self.pump = Pump(self.outbox, self.hub.replay.step, self.hub.end)
         self.subscription: Subscription | None = None
         self.reader = asyncio.create_task(self._read(self.outbox, self.wake))
 
@@ -208,7 +208,7 @@ async def random_schedule(seed: int) -> None:
         assert client.subscription.live
         # Nobody starts over for anything but records that are gone.
         assert database.tail > 1 or not client.told
-    assert world.hub._rings_size == sum(feed.ring.size for feed in world.hub.feeds.values())
+    assert world.hub.replay.size == sum(feed.ring.size for feed in world.hub.feeds.values())
 
 
 async def settle(clients: list[Client], database: Database) -> None:
@@ -495,14 +495,14 @@ def test_a_feed_is_forgotten_with_its_last_subscription() -> None:
         world.publish(5)
         await asyncio.sleep(1)
         client.drop()
-        assert (world.hub.feeds, world.hub._rings_size) == ({}, 0)
+        assert (world.hub.feeds, world.hub.replay.size) == ({}, 0)
 
     scenario(body)
 
 
 def test_all_rings_together_keep_to_their_limit_and_the_idlest_goes_first() -> None:
     async def body(world: World) -> None:
-        world.hub._max_rings = 10_000
+        world.hub.replay._max_size = 10_000
         client = world.client()
         await client.subscribe()
         for _ in range(100):
@@ -510,7 +510,7 @@ def test_all_rings_together_keep_to_their_limit_and_the_idlest_goes_first() -> N
             await asyncio.sleep(0.001)
         await settle([client], world.database)
         assert client.received == list(range(1, 1_001))
-        assert 0 < world.hub._rings_size <= 10_000
+        assert 0 < world.hub.replay.size <= 10_000
 
     scenario(body)
 

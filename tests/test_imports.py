@@ -17,6 +17,7 @@ RECORDS = [
     {"credentials"},
     {"items"},
     {"journal", "reads", "notices"},
+    {"replay"},
     {"hub"},
     {"presence", "revocation", "control"},
     {"engine"},

@@ -174,7 +174,7 @@ def test_who_keeps_up_gets_every_record() -> None:
             world.publish(1)
             await asyncio.sleep(0.6)
         assert quick.received == list(range(1, 31))
-        assert world.hub.skipped == 0
+        assert world.hub.replay.skipped == 0
 
     clock.run(body())
 
@@ -192,7 +192,7 @@ def test_who_lags_is_sent_what_is_newest_and_the_rest_is_counted() -> None:
             assert slow.outbox.waiting <= SMALL.frame_bytes + len(KEYS) * 250
         await settled(world, slow)
         assert len(slow.received) < 200
-        assert world.hub.skipped == 1_000 - len(slow.received)
+        assert world.hub.replay.skipped == 1_000 - len(slow.received)
 
     clock.run(body())
 

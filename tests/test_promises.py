@@ -72,7 +72,7 @@ class Client:
     def connect(self, hub: Hub) -> None:
         self.outbox = Outbox(SMALL, lambda: None)
         self.outbox.start_pings(1e9)
-        self.pump = Pump(self.outbox, hub.read_step, hub.end)
+        self.pump = Pump(self.outbox, hub.replay.step, hub.end)
 
     def ended(self, subscription: Subscription, unsubscribe: Unsubscribe) -> None:
         assert subscription is self.subscription

@@ -1,0 +1,110 @@
+"""What a lagging cursor is sent, page by page: from memory where that has it, else from the database.
+
+In memory are the latest records of each feed, a few pages before them, and of a stream of `delivery=newest` the newest record of each key.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from . import latest
+from .conf import limit
+from .cursor import Feed, Step
+from .flight import Flights
+from .newest import Newest
+from .outbox import Batch
+from .reads import Page, Reads
+from .ring import Ring
+
+PAGE_STEP = 250
+
+
+class Replay:
+    """Its methods are called on the event loop."""
+
+    def __init__(self, reads: Reads, feeds: Mapping[int, Feed]) -> None:
+        self.reads = reads
+        # Those of the hub.
+        self.feeds = feeds
+        # Bytes in the rings of all of them.
+        self.size = 0
+        # Records of `delivery=newest` that a lagging reader was not sent, since a newer one of their key was.
+        self.skipped = 0
+        self._reading: Flights[Batch | None] = Flights()
+        self._max_size = limit("RING_BYTES")
+
+    # What is kept
+
+    def append(self, feed: Feed, batch: Batch) -> None:
+        feed.ring.append(batch)
+        self.count(feed, batch.size)
+
+    def begin_anew(self, feed: Feed) -> None:
+        """With nothing up to the feed's `last`."""
+        self.count(feed, -feed.ring.size)
+        feed.ring = Ring(feed.last)
+
+    def forget(self, feed: Feed, offset: int) -> None:
+        """The record at `offset` was redacted."""
+        before = feed.ring.size
+        feed.forget(offset)
+        self.count(feed, feed.ring.size - before)
+
+    def count(self, feed: Feed, size: int) -> None:
+        # A forgotten feed may still be filled for a caller that is about to subscribe.
+        if self.feeds.get(feed.stream_id) is feed:
+            self.size += size
+
+    def shrink(self) -> None:
+        """While all rings together are too large, half of the one that was idle longest goes."""
+        while self.size > self._max_size:
+            feed = min((feed for feed in self.feeds.values() if feed.ring.size), key=lambda feed: feed.used)
+            before = feed.ring.size
+            feed.ring.drop(before // 2 + 1)
+            self.size -= before - feed.ring.size
+
+    # What is sent
+
+    async def step(self, feed: Feed, position: int) -> Step | None:
+        """What follows `position`, from memory or else the database: a page, None when its first record is gone; or what is newest."""
+        if feed.newest is not None:
+            return await self._read_newest(feed, feed.newest, position)
+        batch = feed.ring.page(position) or feed.pages.get(position)
+        if batch is None:
+            # Identical reads in flight are one read, and one encoding: after a restart everybody asks for the same.
+            batch = await self._reading.join((feed, position), lambda: self._read_page(feed, position))
+        return Step(batch, position + batch.count) if batch is not None else None
+
+    async def _read_page(self, feed: Feed, position: int) -> Batch | None:
+        # Pages end at common offsets, so that readers who lag by different amounts soon ask for the same ones.
+        upto = min(feed.last, feed.ring.first - 1, (position // PAGE_STEP + 1) * PAGE_STEP)
+        page = await self._read_unredacted(feed, lambda: self.reads.page(feed.stream_id, position, upto))
+        if not page or page[0].offset != position + 1:
+            return None
+        batch = Batch(feed.encode(page))
+        if page[-1].offset == feed.ring.first - 1 and self.size + batch.size <= self._max_size:
+            # A page that meets the ring is kept there for those who come after it.
+            feed.ring.prepend(batch)
+            self.count(feed, batch.size)
+        else:
+            feed.keep_page(position, batch)
+        return batch
+
+    async def _read_unredacted(self, feed: Feed, read: Callable[[], Awaitable[Page]]) -> Page:
+        """What `read` finds, again if a record was redacted meanwhile: it is kept here, and may hold what was taken away."""
+        while True:
+            redactions = feed.redactions
+            page = await read()
+            if feed.redactions == redactions:
+                return page
+
+    async def _read_newest(self, feed: Feed, newest: Newest, position: int) -> Step:
+        if newest.since > position:
+            await self._reading.join((feed, position), lambda: self._load_newest(feed, newest, position))
+        # No await from here on: these are all up to `last`.
+        lines = newest.after(position)
+        self.skipped += feed.last - position - len(lines)
+        return Step(Batch(lines), feed.last)
+
+    async def _load_newest(self, feed: Feed, newest: Newest, position: int) -> None:
+        asked = (feed.stream_id, position, newest.since, limit("PAGE_RECORDS"))
+        page = await self._read_unredacted(feed, lambda: self.reads.run(latest.changed, *asked))
+        newest.load(page, feed.encode(page), position)
