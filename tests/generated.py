@@ -1,6 +1,7 @@
 """What the tests of properties are made from: JSON of every kind, bytes that nearly are JSON, and bodies that fit a struct, or nearly."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Collection
 from typing import Any
@@ -11,6 +12,7 @@ from msgspec import inspect
 from .poison import PAYLOADS, SOUND
 
 Json = st.SearchStrategy[Any]
+Words = Collection[str]
 
 NUMBERS = st.integers() | st.floats() | st.integers(min_value=2**1_020, max_value=2**1_028)
 # With surrogates.
@@ -46,50 +48,58 @@ TEXTS = WRITTEN | st.builds(splice, WRITTEN, PIECES, st.integers(0, 10_000)) | P
 # Bodies
 
 
-def bodies(of: Any, words: Collection[str]) -> st.SearchStrategy[bytes]:
+def bodies(of: Any, words: Words) -> st.SearchStrategy[bytes]:
     """JSON that fits the type `of`, nearly fits it, and is none. `words` are strings that mean something where the body goes."""
-    return st.one_of(written(fitting(of, words)), written(fitting(of, words, VALUES)), spoiled(written(fitting(of, words))), TEXTS)
+    fit = written(fitting(of, words))
+    return st.one_of(fit, fit, fit, written(fitting(of, words, VALUES)), spoiled(fit), TEXTS)
 
 
-def fitting(of: Any, words: Collection[str], instead: Json | None = None) -> Json:
+def fitting(of: Any, words: Words, instead: Json | None = None) -> Json:
     """Values for the type `of`; with `instead`, here and there one of those in place of what would fit."""
-    return _fitting(inspect.type_info(of), st.sampled_from([*words]) | STRINGS, instead)
+    return _fitting(inspect.type_info(of), words, instead)
 
 
-def _fitting(info: Any, texts: Json, instead: Json | None) -> Json:
+def _fitting(info: Any, words: Words, instead: Json | None) -> Json:
     if isinstance(info, inspect.Metadata):
-        return _fitting(info.type, texts, instead)
+        return _fitting(info.type, words, instead)
     if isinstance(info, inspect.StructType):
-        return _struct(info, texts, instead)
-    container = _container(info, texts, instead)
-    found = _scalar(info, texts) if container is None else container
+        return _struct(info, words, instead)
+    container = _container(info, words, instead)
+    found = _scalar(info, words) if container is None else container
     return found | instead if instead is not None else found
 
 
-def _struct(info: inspect.StructType, texts: Json, instead: Json | None) -> Json:
-    fields = {field.encode_name: _fitting(field.type, texts, instead) for field in info.fields}
-    needed = {field.encode_name: fields[field.encode_name] for field in info.fields if field.required and instead is None}
-    known = st.fixed_dictionaries(needed, optional={name: values for name, values in fields.items() if name not in needed})
-    if instead is None:
-        return known
-    return known | st.builds(lambda values, unknown: unknown | values, known, st.dictionaries(STRINGS, VALUES, max_size=1))
+def _struct(info: inspect.StructType, words: Words, instead: Json | None) -> Json:
+    """The fields that it needs, its payload, and a few others."""
+    fields = {field.encode_name: _fitting(field.type, words, instead) for field in info.fields}
+    needed = {field.encode_name for field in info.fields if field.required or isinstance(bare(field.type), inspect.RawType)}
+    if instead is not None:
+        known = st.fixed_dictionaries({}, optional=fields)
+        return known | st.builds(lambda values, unknown: unknown | values, known, st.dictionaries(STRINGS, VALUES, max_size=1))
+    others = st.lists(st.sampled_from([*fields]), max_size=3) if fields else st.just([])
+    chosen = others.map(lambda names: [name for name in fields if name in {*names, *needed}])
+    return chosen.flatmap(lambda names: st.fixed_dictionaries({name: fields[name] for name in names}))
 
 
-def _container(info: inspect.Type, texts: Json, instead: Json | None) -> Json | None:
+def bare(info: Any) -> Any:
+    return info.type if isinstance(info, inspect.Metadata) else info
+
+
+def _container(info: inspect.Type, words: Words, instead: Json | None) -> Json | None:
     match info:
         case inspect.UnionType():
-            return st.one_of(*(_fitting(part, texts, instead) for part in info.types))
+            return st.one_of(*(_fitting(part, words, instead) for part in info.types))
         case inspect.ListType():
-            return st.lists(_fitting(info.item_type, texts, instead), min_size=info.min_length or 0, max_size=4)
+            return st.lists(_fitting(info.item_type, words, instead), min_size=info.min_length or 0, max_size=4)
         case inspect.DictType():
-            return st.dictionaries(texts, _fitting(info.value_type, texts, instead), max_size=4)
+            return st.dictionaries(_fitting(info.key_type, words, None), _fitting(info.value_type, words, instead), max_size=4)
     return None
 
 
-def _scalar(info: inspect.Type, texts: Json) -> Json:
+def _scalar(info: inspect.Type, words: Words) -> Json:
     match info:
         case inspect.StrType():
-            return texts
+            return st.sampled_from([word for word in words if _is(info, word)]) | (PRINTABLE if info.pattern is None else st.nothing())
         case inspect.LiteralType():
             return st.sampled_from(info.values)
         case inspect.IntType():
@@ -99,9 +109,17 @@ def _scalar(info: inspect.Type, texts: Json) -> Json:
     return SCALARS.get(type(info), VALUES)
 
 
+def _is(info: inspect.StrType, word: str) -> bool:
+    sized = (info.min_length or 0) <= len(word) <= (info.max_length or len(word))
+    return sized and (info.pattern is None or re.search(info.pattern, word) is not None)
+
+
+PRINTABLE = st.text("abcż🎈 -", min_size=1, max_size=8)
 SCALARS: dict[type[inspect.Type], Json] = {
     inspect.BoolType: st.booleans(),
     inspect.NoneType: st.none(),
     inspect.FloatType: NUMBERS,
     inspect.BytesType: st.binary(max_size=100).map(lambda data: b64encode(data).decode()),
+    # A payload.
+    inspect.RawType: st.integers(0, 9) | PRINTABLE | st.dictionaries(PRINTABLE, st.floats(0, 1), max_size=2),
 }

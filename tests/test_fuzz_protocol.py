@@ -24,7 +24,7 @@ from .frames import messages, taken
 from .generated import STRINGS, TEXTS, bodies, fitting, spoiled, written
 
 # Strings that mean something to a decoder.
-WORDS = ("lobby", "room:1", "#1", "", "a/b", "k" * 300, "publish", "true", "7", "-1", "2026-01-01T00:00:00Z")
+WORDS = ("lobby", "room:1", "#1", "", "a/b", "k" * 300, "publish", "true", "7", "-1", "2026-01-01T00:00:00Z", "a=%FF", "a=1, b=2")
 PARAMS = (methods.PublishParams, methods.LatestParams, methods.SeriesParams, methods.MarkReadParams, methods.NamesParams)
 # What UTF-8 can hold: that is what a decoder lets in.
 TEXT = st.text(max_size=20)
