@@ -7,12 +7,14 @@ MANAGE = .venv/bin/python manage.py
 .PHONY: help setup dev run test faults check bench bench-full
 
 help:
-	@echo "make run     serve with live streams on http://127.0.0.1:8000 (HOST=… PORT=…)"
-	@echo "make test    run every test (ARGS=… goes to pytest)"
-	@echo "make faults  the long round of faults, more than an hour (ARGS='--kills 100 --soak 5m' for less); writes docs/fault-matrix.md"
-	@echo "make check   everything but the tests: lint, types, migrations, production settings"
-	@echo "make bench   measure, beside other servers, in five minutes (bench-full: everything, with curves)"
-	@echo "make setup   only install what run needs"
+	@echo "make run         serve with live streams on http://127.0.0.1:8000 (HOST=… PORT=…)"
+	@echo "make test        run every test (ARGS=… goes to pytest)"
+	@echo "make check       all but the tests: lint, format, types, migrations, production settings"
+	@echo "make faults      kill and starve real servers, for more than an hour (ARGS='--kills 100 --soak 5m' for less)"
+	@echo "make bench       measure, beside other servers, in five minutes; writes docs/benchmarks"
+	@echo "make bench-full  measure everything, with curves"
+	@echo "make setup       only install what run needs"
+	@echo "make dev         only install what test and check need"
 
 # Nothing of the developer's own set-up: what production would say.
 PRODUCTION = env -i PATH="$$PATH" WIRELOG_ENV_FILE=/dev/null PUBLIC_URL=https://wirelog.example.org TRUSTED_PROXIES=127.0.0.1 LOG_FORMAT=json

@@ -15,6 +15,7 @@ from realtime.stream_api import ROUTES
 from realtime.stream_write import HEADERS
 
 from .conftest import ROOT
+from .test_errors import CLOSES, SENTENCES, UNSUBSCRIBES
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 # The sentence that the project stands by, word for word.
@@ -61,13 +62,41 @@ def test_every_name_of_the_environment_stands_in_the_configuration() -> None:
 def test_the_example_environment_knows_only_names_that_exist() -> None:
     names = set(re.findall(r"^#?([A-Z_]+)=", text_of(".env.example"), re.MULTILINE))
     assert names
-    assert names <= names_that_settings_read()
+    assert names <= names_that_settings_read() | {f"WIRELOG_{setting.name}" for setting in SETTINGS}
 
 
 def test_every_check_stands_in_the_configuration() -> None:
     assert checks.__doc__
     ids = re.compile(r"realtime\.[EW]\d{3}")
     assert set(ids.findall(text_of("docs/configuration.md"))) == set(ids.findall(checks.__doc__))
+
+
+def test_every_error_stands_with_its_status_and_sentence() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (.*?) \| .+ \|$", text_of("docs/codes.md"), re.MULTILINE)
+    assert rows == [(str(code), str(status), sentence) for _, code, status, sentence in SENTENCES]
+
+
+def test_every_close_and_unsubscribe_code_stands_with_its_reason() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([a-z ]+) \| [^|]+ \|$", text_of("docs/codes.md"), re.MULTILINE)
+    assert rows == [(str(code), reason) for code, reason in (*CLOSES.values(), *UNSUBSCRIBES.values())]
+
+
+def test_every_document_stands_in_the_index() -> None:
+    linked = set(re.findall(r"\]\(([\w/-]+\.md)", text_of("docs/README.md")))
+    there = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    # Written by `make faults` and `make bench`, where they have been run.
+    assert there - {"README.md"} <= linked | {"fault-matrix.md", "benchmarks/report.md"}
+
+
+def test_every_command_of_ours_stands_in_the_readme() -> None:
+    named = set(re.findall(r"^\| `manage\.py (\w+)", text_of("README.md"), re.MULTILINE))
+    assert {name for name, app in get_commands().items() if app == "realtime"} <= named
+
+
+def test_make_tells_of_every_target_that_is_for_people() -> None:
+    makefile = text_of("Makefile")
+    told = set(re.findall(r'@echo "make ([a-z-]+) ', makefile))
+    assert told == set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)) - {"help"}
 
 
 @documents
