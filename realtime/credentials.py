@@ -53,10 +53,6 @@ def identity_of(credential: Credential | None) -> Identity | None:
     return identities([credential]).get(credential) if credential is not None else None
 
 
-def identity_of_key(secret: str) -> Identity | None:
-    return identity_of(of_key(secret))
-
-
 def identity_of_user(user: AbstractUser, expires: float | None = None) -> Identity:
     return _identity(user, frozenset(user.groups.values_list("pk", flat=True)), expires)
 

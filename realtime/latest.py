@@ -48,7 +48,7 @@ _CHANGED = f"""
 """
 
 
-class Newest(NamedTuple):
+class KeysPage(NamedTuple):
     """In the order of the keys. `next` is the key to go on after; empty at the end."""
 
     records: Page
@@ -88,18 +88,18 @@ def latest(
     return LatestResult(publications, stream.epoch, stream.head, found.next)
 
 
-def newest(connection: BaseDatabaseWrapper, stream_id: int, prefix: str, after: str, limit: int) -> Newest:
+def newest(connection: BaseDatabaseWrapper, stream_id: int, prefix: str, after: str, limit: int) -> KeysPage:
     """Of the keys over `after` that begin with `prefix`."""
     # No key holds a NUL: with one behind it, `after` is just below its next key.
     first, end = max(prefix, f"{after}\0" if after else ""), prefix + LAST_CHARACTER
     return _select(connection, _WALK, (stream_id, first, end, stream_id, end, limit + 1), stream_id, limit)
 
 
-def newest_of(connection: BaseDatabaseWrapper, stream_id: int, keys: Collection[str], after: str, limit: int) -> Newest:
+def newest_of(connection: BaseDatabaseWrapper, stream_id: int, keys: Collection[str], after: str, limit: int) -> KeysPage:
     """Of those of `keys` that are over `after`."""
     wanted = sorted({key for key in keys if key > after})[: limit + 1]
     if not wanted:
-        return Newest([], "")
+        return KeysPage([], "")
     return _select(connection, f"VALUES {','.join(['(%s)'] * len(wanted))}", wanted, stream_id, limit)
 
 
@@ -113,9 +113,9 @@ def changed(stream_id: int, position: int, upto: int, count: int) -> Page:
     return page[::-1]
 
 
-def _select(connection: BaseDatabaseWrapper, walk: str, params: Collection[Any], stream_id: int, limit: int) -> Newest:
+def _select(connection: BaseDatabaseWrapper, walk: str, params: Collection[Any], stream_id: int, limit: int) -> KeysPage:
     with closing(records(connection, _NEWEST.format(walk=walk), (*params, stream_id, stream_id))) as found:
         page, cut = bounded(found)
     cut = cut or len(page) > limit
     page = page[:limit]
-    return Newest([record for record in page if not record.removed], page[-1].key if cut else "")
+    return KeysPage([record for record in page if not record.removed], page[-1].key if cut else "")

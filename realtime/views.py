@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from . import access, api_guide, credentials, engine, methods, protocol, stream_rows, wire, words
+from . import access, api_guide, credentials, engine, feed_rows, methods, protocol, stream_rows, words
 from .access import ANONYMOUS, Identity
 from .errors import UnknownStream, WirelogError
 from .forms import WriteForm, new_key
@@ -153,7 +153,7 @@ def _of_view(view: str, page: list[Publication], names: dict[str, str], identity
     marker = ReadMarker.objects.filter(user=identity.user_id, stream=found).values_list("offset", flat=True).first() or 0
     return {
         "marker": marker,
-        "rows": list(wire.rows(page, names, identity, marker)),
+        "rows": list(feed_rows.rows(page, names, identity, marker)),
         "form_key": new_key(),
         "form_url": f"{reverse('stream', args=[found.name])}?view=feed",
         "text": text,
@@ -170,7 +170,7 @@ def _about(found: Stream) -> str:
 
 def _table(page: list[Publication]) -> dict[str, Any]:
     """The numbers of the newest records: what a chart shows, for who cannot see one."""
-    payloads = [(record.time, wire.payload_of(record.data)) for record in reversed(page)]
+    payloads = [(record.time, feed_rows.payload_of(record.data)) for record in reversed(page)]
     numbers = [(moment, data) for moment, data in payloads if isinstance(data, dict) and any(map(words.is_number, data.values()))]
     fields = list(dict.fromkeys(name for _, data in numbers for name, value in data.items() if words.is_number(value)))[:TABLE_FIELDS]
     return {"fields": fields, "rows": [{"time": moment, "values": _cells(data, fields)} for moment, data in numbers]}
@@ -187,7 +187,7 @@ def _raw_row(record: Publication, names: dict[str, str]) -> dict[str, Any]:
         "time": record.time,
         "name": names.get(record.publisher, record.publisher),
         "details": " · ".join(filter(None, details)),
-        "pretty": wire.pretty(record.data),
+        "pretty": feed_rows.pretty(record.data),
     }
 
 

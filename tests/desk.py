@@ -7,7 +7,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import connections
 
-from realtime import journal
+from realtime import credentials, journal
+from realtime.access import Identity
 from realtime.audit import audit
 from realtime.items import Item
 from realtime.models import (
@@ -50,6 +51,10 @@ def stream(name: str = "iot:pi", **fields: Any) -> Stream:
 
 def append(name: str, *payloads: str, **fields: Any) -> list[journal.Outcome]:
     return journal.append_batch(connections["default"], [Item(name, data, **fields) for data in payloads])
+
+
+def identity_of_key(secret: str) -> Identity | None:
+    return credentials.identity_of(credentials.of_key(secret))
 
 
 def world(author: Any) -> dict[str, Any]:

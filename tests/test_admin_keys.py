@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from project.users.models import Session, User
-from realtime import access, credentials
+from realtime import access
 from realtime.models import ApiKey, AuditEntry
 
 from . import desk
@@ -49,7 +49,7 @@ def test_a_new_key_is_shown_with_a_line_of_curl_and_works(operator: Client) -> N
     assert key.scopes == [{"pattern": "iot:*", "actions": ["read", "publish"]}, {"pattern": "lobby", "actions": ["read"]}]
     assert key.created_by is not None
     assert key.created_by.username == "otto"
-    identity = credentials.identity_of_key(secret[0])
+    identity = desk.identity_of_key(secret[0])
     assert identity is not None
     assert identity.principal == f"key:{key.prefix}"
     assert f"Authorization: Bearer {secret[0]}" in page
@@ -135,7 +135,7 @@ def test_changing_a_key_keeps_its_secret_and_is_audited(operator: Client) -> Non
     response = operator.post(f"{LIST}{key.pk}/change/", FORM | {"scopes": "iot:*=read"})
 
     assert response.status_code == 302
-    identity = credentials.identity_of_key(secret[0])
+    identity = desk.identity_of_key(secret[0])
     assert identity is not None
     assert identity.scopes == (access.Scope("iot:*", frozenset({"read"})),)
     entry = AuditEntry.objects.latest("pk")
@@ -163,7 +163,7 @@ def test_revoking_ends_a_key_for_good(operator: Client) -> None:
 
     assert f"Revoked: pi-4 (wl_{key.prefix})." in page
     assert "revoked already" in again
-    assert credentials.identity_of_key(secret[0]) is None
+    assert desk.identity_of_key(secret[0]) is None
     assert operator.post(f"{LIST}{key.pk}/change/", FORM).status_code == 403
     assert [entry.action for entry in AuditEntry.objects.order_by("pk")] == ["apikey.create", "apikey.revoke"]
 
@@ -198,7 +198,7 @@ def test_rotating_shows_another_secret_of_the_same_key_once(operator: Client) ->
     assert new is not None
     assert new[0] != old[0]
     assert "The one before it works until" in page
-    assert [credentials.identity_of_key(secret[0]) is not None for secret in (old, new)] == [True, True]
+    assert [desk.identity_of_key(secret[0]) is not None for secret in (old, new)] == [True, True]
     assert not SECRET.search(operator.get(f"{LIST}{key.pk}/created/").content.decode())
     entry = AuditEntry.objects.latest("pk")
     assert (entry.actor, entry.action, entry.detail) == (
@@ -232,7 +232,7 @@ def test_who_may_only_look_cannot_rotate(client: Client) -> None:
     assert "/rotate/" not in client.get(f"{LIST}{key.pk}/change/").content.decode()
     assert client.get(f"{LIST}{key.pk}/rotate/").status_code == 403
     assert client.post(f"{LIST}{key.pk}/rotate/", {"overlap": "0"}).status_code == 403
-    assert credentials.identity_of_key(secret) is not None
+    assert desk.identity_of_key(secret) is not None
 
 
 def test_a_viewer_sees_keys_and_cannot_open_the_page_of_a_new_one(client: Client) -> None:

@@ -9,10 +9,11 @@ import pytest
 from django.core.management import CommandError
 from django.utils import timezone
 
-from realtime import access, credentials
+from realtime import access
 from realtime.audit import command_principal
 from realtime.models import ApiKey, AuditEntry
 
+from . import desk
 from .conftest import Run
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +23,7 @@ def test_a_key_is_printed_alone_so_that_a_shell_can_keep_it(run: Run) -> None:
     errors = io.StringIO()
     secret = run("apikey", "create", "pi", "--scope", "iot:*=publish,read", "--scope", "lobby=read", errors=errors).strip()
 
-    identity = credentials.identity_of_key(secret)
+    identity = desk.identity_of_key(secret)
     assert identity is not None
     assert identity.scopes == (access.Scope("iot:*", frozenset({"read", "publish"})), access.Scope("lobby", frozenset({"read"})))
     assert "shown only now" in errors.getvalue()
@@ -95,7 +96,7 @@ def test_a_rotated_key_is_printed_alone_and_both_secrets_work(run: Run) -> None:
 
     new = run("apikey", "rotate", f"wl_{ApiKey.objects.get().prefix}", errors=errors).strip()
 
-    before, after = credentials.identity_of_key(old), credentials.identity_of_key(new)
+    before, after = desk.identity_of_key(old), desk.identity_of_key(new)
     assert before is not None
     assert after is not None
     assert before.principal == after.principal
@@ -111,12 +112,12 @@ def test_a_rotation_without_an_overlap_asks_first_and_ends_the_old_secret(run: R
     monkeypatch.setattr("builtins.input", lambda question: "n")
     with pytest.raises(CommandError, match="Nothing was changed"):
         run(*rotate)
-    assert credentials.identity_of_key(old) is not None
+    assert desk.identity_of_key(old) is not None
 
     made = json.loads(run(*rotate, "--noinput", "--json"))
 
-    assert credentials.identity_of_key(old) is None
-    assert credentials.identity_of_key(made["key"]) is not None
+    assert desk.identity_of_key(old) is None
+    assert desk.identity_of_key(made["key"]) is not None
     assert made["previous_until"] is None
 
 
@@ -145,7 +146,7 @@ def test_a_revoked_key_ends_at_once(run: Run, written: Callable[[ApiKey], str]) 
     told = run("apikey", "revoke", written(key), "--noinput")
 
     assert told == f"pi (wl_{key.prefix}) is revoked.\n"
-    assert credentials.identity_of_key(secret) is None
+    assert desk.identity_of_key(secret) is None
     assert run("apikey", "revoke", key.prefix, "--noinput").endswith("was revoked already.\n")
     assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True)) == ["apikey.create", "apikey.revoke"]
 

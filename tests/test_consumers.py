@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from channels.layers import get_channel_layer
@@ -14,8 +13,8 @@ from realtime.consumers import WebSocketConsumer, admit
 from realtime.engine import Engine
 from realtime.errors import SLOW, STALE
 from realtime.models import Audience, Stream
+from realtime.outbox import Frame
 from realtime.session import Session
-from realtime.writer import Socket
 
 from .core import cookie, person, running
 from .waiting import eventually
@@ -237,13 +236,31 @@ async def test_an_error_in_the_handshake_leaves_nothing_behind(engine: Engine) -
     assert forgotten(engine)
 
 
+class Transport:
+    """A `writer.Socket` that takes everything, and notes that it was aborted."""
+
+    ready = True
+
+    def __init__(self, aborted: list[bool]) -> None:
+        self.on_ready: Callable[[], None] = lambda: None
+        self.aborted = aborted
+
+    def send(self, frame: Frame) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.aborted.append(True)
+
+    def release(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize("offered", [True, False])
 async def test_a_transport_is_aborted_where_the_server_can(engine: Engine, offered: bool) -> None:
     aborted: list[bool] = []
     found = socket()
     if offered:
-        server: Any = Mock(spec=Socket, ready=True, abort=lambda: aborted.append(True))
-        found.scope["extensions"] = {"wirelog": {"socket": server}}
+        found.scope["extensions"] = {"wirelog": {"socket": Transport(aborted)}}
     assert (await found.connect())[0]
     session = await the_session(engine)
     session.close(STALE)

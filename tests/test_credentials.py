@@ -16,6 +16,7 @@ from realtime import credentials, operations
 from realtime.access import Identity, Scope
 from realtime.models import ApiKey
 
+from . import desk
 from .core import api_key, cookie
 
 # Sessions
@@ -135,7 +136,7 @@ def test_a_session_of_nobody_is_nobody(db: None) -> None:
 def test_a_key_tells_what_it_may_do() -> None:
     ends = timezone.now() + timedelta(hours=1)
     secret = api_key("iot:*", "read", "publish", expires=ends, publish_rate=5, max_connections=2)
-    identity = credentials.identity_of_key(secret)
+    identity = desk.identity_of_key(secret)
     prefix = secret.split("_")[1]
     scopes = (Scope("iot:*", frozenset({"read", "publish"})),)
     assert identity == Identity(f"key:{prefix}", "sensor", scopes=scopes, expires=ends.timestamp(), publish_rate=5, max_connections=2)
@@ -144,9 +145,9 @@ def test_a_key_tells_what_it_may_do() -> None:
 @pytest.mark.django_db
 def test_a_key_that_is_expired_or_revoked_is_nobody() -> None:
     now, second = timezone.now(), timedelta(seconds=1)
-    assert credentials.identity_of_key(api_key("*", "read", expires=now - second)) is None
-    assert credentials.identity_of_key(api_key("*", "read", revoked=now)) is None
-    assert credentials.identity_of_key(api_key("*", "read", expires=now + 60 * second)) is not None
+    assert desk.identity_of_key(api_key("*", "read", expires=now - second)) is None
+    assert desk.identity_of_key(api_key("*", "read", revoked=now)) is None
+    assert desk.identity_of_key(api_key("*", "read", expires=now + 60 * second)) is not None
 
 
 @pytest.mark.django_db
@@ -156,8 +157,8 @@ def test_anything_but_the_exact_secret_is_nobody() -> None:
     digest = ApiKey.objects.get().digest
     wrong = ["", "wl", "wl__", f"wl_{prefix}", f"wl_{prefix}_", secret[:-1], secret + "x", secret.upper(), f"xx_{prefix}_{rest}"]
     wrong += [f"wl_00000000_{rest}", f" {secret}", f"wl_{prefix}_{digest}", digest, f"wl_{prefix}_ż", "wl_\0_x", "x" * 10_000]
-    assert [text for text in wrong if credentials.identity_of_key(text) is not None] == []
-    assert credentials.identity_of_key(secret) is not None
+    assert [text for text in wrong if desk.identity_of_key(text) is not None] == []
+    assert desk.identity_of_key(secret) is not None
 
 
 @pytest.mark.django_db
@@ -171,7 +172,7 @@ def test_a_wrong_prefix_takes_the_same_comparison_as_a_wrong_secret(monkeypatch:
 
     monkeypatch.setattr(credentials, "constant_time_compare", compare)
     for text in (secret, secret + "x", "wl_00000000_x"):
-        credentials.identity_of_key(text)
+        desk.identity_of_key(text)
     assert compared == [(64, 64), (0, 64)] * 3
 
 
@@ -184,7 +185,7 @@ def test_after_a_rotation_both_secrets_are_the_same_key_until_the_overlap_ends()
     old = api_key("*", "read")
     key = ApiKey.objects.get()
     new = operations.rotate(ACTOR, key, HOUR)
-    before, after = credentials.identity_of_key(old), credentials.identity_of_key(new)
+    before, after = desk.identity_of_key(old), desk.identity_of_key(new)
     assert before is not None
     assert after is not None
     assert key.previous_until is not None
@@ -192,8 +193,8 @@ def test_after_a_rotation_both_secrets_are_the_same_key_until_the_overlap_ends()
     # What uses the old secret is to be closed in time.
     assert (before.expires, after.expires) == (key.previous_until.timestamp(), None)
     ApiKey.objects.update(previous_until=timezone.now())
-    assert credentials.identity_of_key(old) is None
-    assert credentials.identity_of_key(new) == after
+    assert desk.identity_of_key(old) is None
+    assert desk.identity_of_key(new) == after
 
 
 @pytest.mark.django_db
@@ -201,11 +202,11 @@ def test_the_old_secret_never_outlives_the_key() -> None:
     ends = timezone.now() + HOUR
     old = api_key("*", "read", expires=ends)
     operations.rotate(ACTOR, ApiKey.objects.get(), 24 * HOUR)
-    identity = credentials.identity_of_key(old)
+    identity = desk.identity_of_key(old)
     assert identity is not None
     assert identity.expires == ends.timestamp()
     ApiKey.objects.update(expires=timezone.now())
-    assert credentials.identity_of_key(old) is None
+    assert desk.identity_of_key(old) is None
 
 
 @pytest.mark.django_db
@@ -213,10 +214,10 @@ def test_without_an_overlap_and_after_a_second_rotation_a_secret_ends_at_once() 
     first = api_key("*", "read")
     key = ApiKey.objects.get()
     second = operations.rotate(ACTOR, key, timedelta(0))
-    assert credentials.identity_of_key(first) is None
+    assert desk.identity_of_key(first) is None
     third = operations.rotate(ACTOR, key, HOUR)
     fourth = operations.rotate(ACTOR, key, HOUR)
-    assert [credentials.identity_of_key(secret) is not None for secret in (second, third, fourth)] == [False, True, True]
+    assert [desk.identity_of_key(secret) is not None for secret in (second, third, fourth)] == [False, True, True]
 
 
 @pytest.mark.django_db
@@ -225,4 +226,4 @@ def test_revoking_ends_both_secrets() -> None:
     key = ApiKey.objects.get()
     new = operations.rotate(ACTOR, key, HOUR)
     operations.revoke(ACTOR, key)
-    assert credentials.identity_of_key(old) is credentials.identity_of_key(new) is None
+    assert desk.identity_of_key(old) is desk.identity_of_key(new) is None

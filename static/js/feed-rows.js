@@ -1,5 +1,5 @@
 // The window of the feed as rows to draw: records with their day separators, grouped by sender, gaps, the line before what is new, and
-// what waits to be sent. Pure. realtime/wire.py does the same for the first paint.
+// what waits to be sent. Pure. realtime/feed_rows.py does the same for the first paint.
 
 import { textOf } from "./record.js";
 import { absolute, clock, dayKey, dayLabel } from "./times.js";

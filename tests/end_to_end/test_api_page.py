@@ -50,10 +50,13 @@ def test_a_call_is_tried_with_a_key_that_only_the_page_knows(shared_server: Runn
 
 def test_a_mistyped_address_gets_no_key(shared_server: RunningServer, people: People) -> None:
     page = people.open(shared_server, path="/api/docs#info")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.fill("#api-key", shared_server.cast.keys["backend"])
     page.fill("#info [name=url]", "//evil.example/api/info")
     page.locator("#info .call-try button").click()
     page.get_by_text("No answer: the address must begin with /").wait_for()
+    assert not [url for url in asked if "evil.example" in url]
 
 
 def test_the_page_reads_without_a_script(shared_server: RunningServer, people: People) -> None:

@@ -9,7 +9,7 @@ from django.db import DatabaseError
 
 from realtime.conf import data_folder
 from realtime.errors import WirelogError
-from realtime.feeds import INTERVAL_SECONDS, PRINCIPAL, Complaints, HostFeed, Pace
+from realtime.host_feed import INTERVAL_SECONDS, PRINCIPAL, Complaints, HostFeed, Pace
 from realtime.journal import append_now
 from realtime.management.terminal import VerbCommand
 from realtime.models import Record

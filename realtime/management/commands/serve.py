@@ -18,7 +18,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from realtime import feeds, first_run, jobs, listener
+from realtime import first_run, host_feed, jobs, listener
 from realtime.conf import limit, option, rate
 from realtime.engine import Engine, current
 from realtime.lifetime import Lifetime
@@ -129,7 +129,7 @@ class Run:
         if self.options["sign_in_link"] and option("OPERATOR"):
             self.tasks.append(asyncio.create_task(self.welcome()))
         if self.options["demo"]:
-            self.tasks.append(asyncio.create_task(feeds.run(self.engine)))
+            self.tasks.append(asyncio.create_task(host_feed.run(self.engine)))
 
     async def welcome(self) -> None:
         public = getattr(settings, "PUBLIC_URL", None)

@@ -2,10 +2,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from realtime import wire
+from realtime import feed_rows
 from realtime.access import Identity
+from realtime.feed_rows import Mark, Row
 from realtime.protocol import Publication
-from realtime.wire import Mark, Row
 
 ANA = Identity("1", "Ana", 1)
 NAMES = {"1": "Ana", "2": "Mika"}
@@ -18,7 +18,7 @@ def record(offset: int, minutes: int = 0, publisher: str = "2", data: str = '{"t
 
 
 def kinds(*records: Publication, marker: int = 0) -> list[str]:
-    made = wire.rows(records, NAMES, ANA, marker)
+    made = feed_rows.rows(records, NAMES, ANA, marker)
     return [row.type if isinstance(row, Mark) else ("+" if row.joined else "") + str(row.offset) for row in made]
 
 
@@ -44,12 +44,12 @@ def test_there_is_no_line_on_a_first_visit_or_when_all_is_read(marker: int) -> N
 
 
 def test_names_are_those_of_people_and_oneself_is_you() -> None:
-    made = list(wire.rows([record(1), record(2, 0, "1"), record(3, 0, "key:x")], NAMES, ANA, 0))
+    made = list(feed_rows.rows([record(1), record(2, 0, "1"), record(3, 0, "key:x")], NAMES, ANA, 0))
     assert [(row.name, row.own) for row in made if isinstance(row, Row)] == [("Mika", False), ("You", True), ("key:x", False)]
 
 
 def test_records_without_a_publisher_are_not_of_who_is_not_signed_in() -> None:
-    [row] = [row for row in wire.rows([record(1, 0, "")], {}, Identity("", "anonymous"), 0) if isinstance(row, Row)]
+    [row] = [row for row in feed_rows.rows([record(1, 0, "")], {}, Identity("", "anonymous"), 0) if isinstance(row, Row)]
     assert not row.own
 
 
@@ -66,9 +66,9 @@ def test_records_without_a_publisher_are_not_of_who_is_not_signed_in() -> None:
     ],
 )
 def test_writing_is_set_as_writing_and_anything_else_as_data(data: str, text: str, css: str) -> None:
-    assert wire.text_of(data) == (text, css)
+    assert feed_rows.text_of(data) == (text, css)
 
 
 def test_pretty_leaves_numbers_as_they_were_sent() -> None:
-    assert wire.pretty('{"v":1.10,"n":[1e3]}') == '{\n  "v": 1.10,\n  "n": [\n    1e3\n  ]\n}'
-    assert wire.pretty("") == ""
+    assert feed_rows.pretty('{"v":1.10,"n":[1e3]}') == '{\n  "v": 1.10,\n  "n": [\n    1e3\n  ]\n}'
+    assert feed_rows.pretty("") == ""

@@ -9,9 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connections
 
-from realtime import feeds, journal
+from realtime import host_feed, journal
 from realtime.errors import InternalError, StorageFull, UnknownStream
-from realtime.feeds import Complaints, Counters, HostFeed, Pace
+from realtime.host_feed import Complaints, Counters, HostFeed, Pace
 from realtime.items import Item
 from realtime.models import Record, Stream
 
@@ -36,7 +36,7 @@ class Clock:
 def test_rates_are_what_happened_per_second() -> None:
     later = Counters(time=102.0, cpu_busy=51.0, cpu_total=1004.0, disk=(3_000_000, 12_000_000, 82), net=(3_680_000, 1_100_000))
 
-    assert feeds.rates(START, later) == {
+    assert host_feed.rates(START, later) == {
         "cpu": 25.0,
         "disk_read": 1.0,
         "disk_write": 5.0,
@@ -47,17 +47,17 @@ def test_rates_are_what_happened_per_second() -> None:
 
 
 def test_a_counter_that_went_back_counts_as_still() -> None:
-    found = feeds.rates(START, replace(START, time=101.0, cpu_busy=49.0, disk=(0, 0, 0), net=(0, 0)))
+    found = host_feed.rates(START, replace(START, time=101.0, cpu_busy=49.0, disk=(0, 0, 0), net=(0, 0)))
 
     assert set(found.values()) == {0}
 
 
 def test_two_readings_at_one_moment_divide_by_nothing() -> None:
-    assert feeds.rates(START, START)["cpu"] == 0
+    assert host_feed.rates(START, START)["cpu"] == 0
 
 
 def test_a_machine_that_tells_nothing_of_its_disks_has_no_numbers_for_them() -> None:
-    assert "disk_read" not in feeds.rates(replace(START, disk=None), START)
+    assert "disk_read" not in host_feed.rates(replace(START, disk=None), START)
 
 
 def test_disks_that_cannot_be_read_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_disks_that_cannot_be_read_are_no_error(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(psutil, "disk_io_counters", fail)
 
-    assert feeds.read_counters().disk is None
+    assert host_feed.read_counters().disk is None
 
 
 def test_a_sample_of_this_machine_is_numbers_that_can_be() -> None:
@@ -80,7 +80,7 @@ def test_a_sample_of_this_machine_is_numbers_that_can_be() -> None:
 
 def test_the_first_sample_has_real_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([START, replace(START, time=101.0, cpu_busy=52.0, cpu_total=1004.0)])
-    monkeypatch.setattr(feeds, "read_counters", lambda: next(readings))
+    monkeypatch.setattr(host_feed, "read_counters", lambda: next(readings))
 
     assert HostFeed().sample()["cpu"] == 50.0
 
@@ -96,7 +96,7 @@ def test_the_first_sample_has_real_rates(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_the_stream_is_named_after_the_machine(host: str, name: str) -> None:
-    assert feeds.stream_name(host) == name
+    assert host_feed.stream_name(host) == name
 
 
 # Pace
@@ -170,12 +170,12 @@ class FakeEngine:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "INTERVAL_SECONDS", 0.005)
+    monkeypatch.setattr(host_feed, "INTERVAL_SECONDS", 0.005)
     monkeypatch.setattr("platform.node", lambda: "lab")
 
 
 async def run_until(engine: FakeEngine, condition: Callable[[], bool]) -> None:
-    task = asyncio.create_task(feeds.run(engine))
+    task = asyncio.create_task(host_feed.run(engine))
     await eventually(lambda: condition() or task.done(), "the feed goes on")
     assert not task.done()
     task.cancel()

@@ -1,4 +1,4 @@
-"""The wire as rows: records with their day separators, grouped by sender, and the line before what is new.
+"""A feed as rows: records with their day separators, grouped by sender, and the line before what is new.
 
 The first paint of the feed. `static/js/feed-rows.js` does the same for what comes later.
 """

@@ -1,4 +1,4 @@
-"""Feeds that need nobody: the measurements of this machine, once a second."""
+"""A feed that needs nobody: the measurements of this machine, once a second."""
 
 import asyncio
 import json
