@@ -235,8 +235,9 @@ PARAMETERS = {
     "error_mode": {
         "name": "X-Centrifugo-Error-Mode",
         "in": "header",
-        "description": "`transport`: errors of the method have a status of their own, not 200.",
-        "schema": {"type": "string", "enum": ["transport"]},
+        "description": "`transport`: errors of the method have a status of their own, not 200. Anything else says nothing.",
+        "schema": {"type": "string"},
+        "example": "transport",
     }
 }
 _ERROR = {"application/json": {"schema": {"$ref": REFERENCE.format(name="ErrorAnswer")}}}
