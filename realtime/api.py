@@ -17,12 +17,11 @@ from .access import Identity
 from .api_methods import COMMANDS, Method
 from .api_requests import BatchRequest, BatchResult
 from .conf import limit
-from .endpoint import JSON, Endpoint, Refusal, error_body, secret_of, unauthorized
+from .endpoint import JSON, NO_KEY, WRONG_KEY, Endpoint, Refusal, check_host, error_body, key_of, retry_headers, unauthorized
 from .engine import Engine, current
 from .errors import BadRequest, LimitExceeded, TooManyRequests, UnknownMethod, Unrecoverable, WirelogError
 from .identify import identity_of_request
 from .journal import explain
-from .problem import retry_headers
 from .protocol import misfit
 
 # Bytes of replies after which a batch reads nothing more: a thousand pages of history must not be in memory at once.
@@ -46,20 +45,21 @@ class Api(Endpoint):
         self.largest = limit("MESSAGE_BYTES")
 
     def screen(self) -> None:
-        if not access.host_allowed(self.scope):
-            raise Refusal(400, BadRequest.code, "bad request: Host is not one of ALLOWED_HOSTS")
+        check_host(self.scope)
         self.method = self.scope["path"].removeprefix("/api/")
         if self.method not in METHODS:
             raise Refusal(404, UnknownMethod.code, str(UnknownMethod(self.method)))
         super().screen()
-        self.secret = secret_of(self.scope)
+        self.secret = key_of(self.scope)
+        if not self.secret:
+            raise unauthorized(NO_KEY)
 
     async def answer(self, body: bytes) -> tuple[int, bytes, bytes]:
         engine = await current(lenient=True)
         try:
             identity = await self._identify(engine)
             if identity is None:
-                raise unauthorized("this API key is wrong, expired or revoked")
+                raise unauthorized(WRONG_KEY)
             engine.presence.key_used(identity.principal)
             result = await run(engine, identity, self.method, METHODS[self.method], body)
         except NotJson as error:

@@ -41,7 +41,7 @@ from .conf import option
 from .engine import Engine
 from .errors import BadRequest, LimitExceeded, NotAvailable, WirelogError
 from .history import history as read_history
-from .items import Item
+from .items import Item, labels_of
 from .journal import Outcome
 from .models import Presence, ServerProcess, Stream
 from .operations import Actor
@@ -69,13 +69,7 @@ def _fields(identity: Identity, request: Publishing) -> dict[str, Any]:
         raise NotAvailable("skip_history: a durable stream keeps every record, publish to an ephemeral stream instead")
     if request.version or request.version_epoch:
         raise NotAvailable("version: records are numbered by their stream, use expect_offset instead")
-    fields = ("idempotency_key", "key", "removed", "tags", "device_time", "expect_offset")
-    return {
-        **_payload(request),
-        "identity": identity,
-        "publisher": identity.principal,
-        **{name: getattr(request, name) for name in fields},
-    }
+    return _payload(request) | labels_of(request) | {"identity": identity, "publisher": identity.principal}
 
 
 def _payload(request: Publishing) -> dict[str, Any]:

@@ -4,6 +4,7 @@ An `Endpoint` is one request, with a bounded body. Refusals before a method runs
 """
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
@@ -20,6 +21,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
+# Why a request is not authorized.
+NO_KEY = "send an API key as X-API-Key, or as Authorization: Bearer"
+WRONG_KEY = "this API key is wrong, expired or revoked"
 
 # Time for each piece of a body; who stops in the middle would keep a connection for ever.
 BODY_SECONDS = 60
@@ -182,15 +186,18 @@ def key_of(scope: Any) -> str:
     return access.header(scope, b"x-api-key") or (bearer.strip() if scheme.lower() in ("bearer", "apikey") else "")
 
 
-def secret_of(scope: Any) -> str:
-    """The API key of a request that cannot do without one."""
-    if secret := key_of(scope):
-        return secret
-    raise unauthorized("send an API key as X-API-Key, or as Authorization: Bearer")
+def check_host(scope: Any) -> None:
+    if not access.host_allowed(scope):
+        raise Refusal(400, BadRequest.code, "bad request: Host is not one of ALLOWED_HOSTS")
 
 
 def too_large(most: int) -> Refusal:
     return Refusal(413, PayloadTooLarge.code, f"payload too large: the body of a request may have at most {most} bytes")
+
+
+def retry_headers(error: WirelogError) -> Headers:
+    """What is full or too much now may not be in a moment."""
+    return ((b"retry-after", b"%d" % math.ceil(error.retry_after)),) if error.retry_after else ()
 
 
 def unauthorized(reason: str) -> Refusal:

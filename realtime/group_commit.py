@@ -238,7 +238,7 @@ _NOTHING = object()
 def _blob(outcomes: Iterable[Outcome]) -> bytes:
     """The encoded hint of a batch; empty when there is nothing to tell."""
     hint = hint_of(outcomes)
-    return hints.encode(hint) if hint.runs or hint.events else b""
+    return hints.encode(hint) if hint else b""
 
 
 def _timed(unit: Callable[[], bool]) -> tuple[bool, float]:

@@ -48,6 +48,10 @@ class Hint(msgspec.Struct, array_like=True):
     runs: list[Run] = []
     events: list[Event] = []
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self.runs or self.events)
+
 
 _decoder = msgspec.msgpack.Decoder(Hint)
 
@@ -83,7 +87,7 @@ def message(blob: bytes) -> dict[str, object]:
 
 def send_now(hint: Hint) -> None:
     """Tell the servers of records that this process, which serves nothing, has committed."""
-    if not (hint.runs or hint.events) or not option("REDIS_URL"):
+    if not hint or not option("REDIS_URL"):
         return
     try:
         async_to_sync(_send_once)(encode(hint))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from . import namespaces
@@ -15,6 +16,15 @@ MAX_TAGS = 32
 MAX_CONTENT_TYPE = 100
 # What a column holds.
 MAX_TIME = 2**63 - 1
+
+
+# What a publisher says of a record beside its payload: the same names at every door.
+LABELS = ("idempotency_key", "key", "removed", "tags", "device_time", "expect_offset")
+
+
+def labels_of(request: Any) -> dict[str, Any]:
+    """Those of an Item, from a request that has a field for each."""
+    return {name: getattr(request, name) for name in LABELS}
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ loop of `group_commit.py`; admin and commands through `append_now`.
 """
 
 import json
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -13,7 +12,7 @@ from typing import Any, NoReturn
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import access, disk, hints, namespaces, signals
+from . import access, disk, hints, namespaces, signals, times
 from .access import Identity
 from .conf import limit
 from .errors import (
@@ -114,7 +113,7 @@ class _Batch:
         self.roles = self._load_roles()
         self.known = self._load_known()
         self.room = disk.has_room(self.connection.alias)
-        self.now = _now()
+        self.now = times.now()
         appended = map(self._append, self.items)
         outcomes = [next(appended) if flaw is None else flaw for flaw in flaws]
         self._write()
@@ -228,7 +227,7 @@ def pass_on(item: Item, stream: Stream) -> Appended:
     """What `append_batch` does with an item for an ephemeral stream, whose publisher was found to have the right. Raises WirelogError."""
     check_item(item)
     _check_for(item, stream)
-    return _passed_on(item, stream, _now())
+    return _passed_on(item, stream, times.now())
 
 
 def _passed_on(item: Item, stream: Stream, now: int) -> Appended:
@@ -242,10 +241,6 @@ def _publication(item: Item, offset: int, now: int) -> Publication:
     tags = json.dumps(item.tags, ensure_ascii=False, separators=(",", ":")) if item.tags else ""
     data = item.data if item.blob is None else blob_reference(item, offset)
     return Publication(offset, data, now, item.publisher, item.client, item.key, item.removed, tags, item.device_time)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 _COLUMNS = (

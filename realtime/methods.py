@@ -10,7 +10,7 @@ from django.utils.text import Truncator
 from . import access, engine
 from .access import Identity
 from .errors import BadRequest, NotPermitted
-from .items import Item
+from .items import Item, labels_of
 from .journal import Appended
 from .latest import MAX_KEYS, LatestResult, latest
 from .models import ReadMarker, Record, Stream
@@ -57,8 +57,7 @@ def publish_item(raw: msgspec.Raw) -> Item:
 
 def _item(params: PublishParams) -> Item:
     check_name("stream", params.stream)
-    fields = {field: getattr(params, field) for field in ("idempotency_key", "key", "removed", "tags", "device_time", "expect_offset")}
-    return Item(params.stream, payload(params.data), **fields)
+    return Item(params.stream, payload(params.data), **labels_of(params))
 
 
 def published(appended: Appended) -> str:

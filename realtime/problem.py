@@ -1,11 +1,10 @@
 """Errors under `/api/streams/`: `application/problem+json` (RFC 9457), with our code and, where there is one, the field and the line."""
 
-import math
 from http import HTTPStatus
 
 import msgspec
 
-from .endpoint import Answer, Headers, Refusal
+from .endpoint import Answer, Headers, Refusal, retry_headers
 from .errors import WirelogError
 
 CONTENT_TYPE = b"application/problem+json"
@@ -38,8 +37,3 @@ def _answer(status: int, detail: str, code: int, headers: Headers, field: str = 
 
 def field_of(error: WirelogError) -> str:
     return str(getattr(error, "field", ""))
-
-
-def retry_headers(error: WirelogError) -> Headers:
-    """What is full or too much now may not be in a moment."""
-    return ((b"retry-after", b"%d" % math.ceil(error.retry_after)),) if error.retry_after else ()

@@ -68,7 +68,7 @@ def publish_within(item: Item) -> Published:
     """Append in the transaction of the caller; who listens is told when it has committed. Raises WirelogError."""
     (outcome,) = append_batch(connection, [item])
     hint = hint_of([outcome])
-    if hint.runs or hint.events:
+    if hint:
         transaction.on_commit(partial(_announce, item, outcome, hint), robust=True)
     return _published(outcome)
 

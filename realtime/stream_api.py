@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from django.db import DatabaseError
 
-from . import access, errors, problem, stream_download, stream_events, stream_read, stream_write
+from . import errors, problem, stream_download, stream_events, stream_read, stream_write
 from .conf import limit
-from .endpoint import Answer, Endpoint, Refusal, Streaming
+from .endpoint import Answer, Endpoint, Refusal, Streaming, check_host
 from .engine import current
-from .errors import BadRequest, UnknownMethod, WirelogError
+from .errors import UnknownMethod, WirelogError
 from .journal import explain
 from .stream_request import Request, credential_of, parse_query
 
@@ -135,8 +135,7 @@ class StreamApi(Endpoint):
         self.largest = limit("MESSAGE_BYTES")
 
     def screen(self) -> None:
-        if not access.host_allowed(self.scope):
-            raise Refusal(400, BadRequest.code, "bad request: Host is not one of ALLOWED_HOSTS")
+        check_host(self.scope)
         self.stream_name, _, path = self.scope["path"].removeprefix(PREFIX).partition("/")
         routes = [route for route in ROUTES if _leads(route.path, path)]
         if not routes:

@@ -18,10 +18,10 @@ from . import access
 from .access import Identity
 from .cursor import Feed, Step, Waiter
 from .endpoint import Answer, Refusal, Streaming
-from .errors import BadRequest, NotAvailable, Unrecoverable, WirelogError
+from .errors import BadRequest, Unrecoverable, WirelogError
 from .models import Stream
 from .protocol import Offset
-from .stream_read import check_position
+from .stream_read import check_position, require_durable
 from .stream_request import Request
 
 CONTENT_TYPE = b"text/event-stream; charset=utf-8"
@@ -68,8 +68,7 @@ def _asked(request: Request) -> tuple[int | None, str]:
 def begin(identity: Identity, name: str, after: int | None, epoch: str) -> tuple[Stream, int, bool]:
     """The stream, the offset to begin after, and whether records before that are missing. Runs in a reader thread."""
     stream = access.readable(identity, name)
-    if not stream.durable:
-        raise NotAvailable(f"{name!r} is ephemeral: follow it over a WebSocket")
+    require_durable(stream)
     check_position(stream, after or 0, epoch)
     position = stream.head if after is None else max(after, stream.tail - 1)
     return stream, position, after is not None and position != after

@@ -40,6 +40,11 @@ def check_position(stream: Stream, after: int, epoch: str) -> None:
         raise Unrecoverable(stream.name)
 
 
+def require_durable(stream: Stream) -> None:
+    if not stream.durable:
+        raise NotAvailable(f"{stream.name!r} is ephemeral: follow it over a WebSocket")
+
+
 # Records
 
 
@@ -79,8 +84,7 @@ async def records(request: Request) -> Answer:
 async def _wait(request: Request) -> None:
     """Until there is something after the position, the time is over, or the process stops."""
     stream = await request.read(access.readable, request.stream)
-    if not stream.durable:
-        raise NotAvailable(f"{stream.name!r} is ephemeral: follow it over a WebSocket")
+    require_durable(stream)
     hub = request.engine.hub
     feed = await hub.open(stream)
     request.find_seat()

@@ -14,9 +14,10 @@ from . import access, credentials
 from .access import ANONYMOUS, Identity
 from .credentials import Credential
 from .cursor import Waiter
-from .endpoint import Refusal, key_of, unauthorized
+from .endpoint import NO_KEY, WRONG_KEY, Refusal, key_of, unauthorized
 from .engine import Engine
 from .errors import BadRequest, LimitExceeded, NotPermitted, UnknownStream, WirelogError
+from .identify import identity_of_request
 from .protocol import misfit
 
 T = TypeVar("T")
@@ -38,12 +39,12 @@ def credential_of(scope: Any) -> Credential | None:
     if access.header(scope, b"origin") and not trusted:
         raise Refusal(403, NotPermitted.code, "permission denied: the Origin of this page is not the server's, nor in WIRELOG_ORIGINS")
     if scope["method"] == "POST" and not trusted:
-        raise unauthorized("send an API key as X-API-Key, or as Authorization: Bearer")
+        raise unauthorized(NO_KEY)
     session_key = access.session_cookie(scope)
     return credentials.of_session(session_key) if session_key else None
 
 
-def identify(credential: Credential | None) -> Identity:
+def demand_identity(credential: Credential | None) -> Identity:
     """Whose it is. Runs in a reader thread. Raises Refusal (401) for a key that is not valid; a session that has ended is nobody's."""
     identity = credentials.identity_of(credential)
     if identity is None and credential is not None and credential.kind == "key":
@@ -56,7 +57,7 @@ class WrongKey(Refusal):
 
 
 def _refuse_key() -> NoReturn:
-    refusal = unauthorized("this API key is wrong, expired or revoked")
+    refusal = unauthorized(WRONG_KEY)
     raise WrongKey(refusal.status, refusal.code, refusal.message, *refusal.headers)
 
 
@@ -111,15 +112,14 @@ class Request:
         return found
 
     async def identity(self) -> Identity:
-        """Raises Refusal."""
+        """Raises Refusal, TooManyRequests."""
         shown = self.credential
         if shown is None or shown.kind != "key":
             return await self.read(lambda identity: identity)
-        if known := self.engine.known_keys.get(shown):
-            return known
-        turn = self.engine.control.turn
-        identity: Identity = await self.read(lambda identity: identity)
-        self.engine.known_keys.keep(shown, identity, turn)
+        identity = await identity_of_request(self.engine, access.client_address(self.scope), shown)
+        if identity is None:
+            _refuse_key()
+        self.engine.presence.key_used(identity.principal)
         return identity
 
     async def past(self, waiter: Waiter, position: int) -> None:
@@ -167,7 +167,7 @@ class Request:
 
 
 def _read(credential: Credential | None, reading: Callable[..., T], args: tuple[Any, ...]) -> tuple[Identity, T]:
-    identity = identify(credential)
+    identity = demand_identity(credential)
     try:
         return identity, reading(identity, *args)
     except WirelogError as error:

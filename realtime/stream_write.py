@@ -23,7 +23,7 @@ from .errors import (
     UnknownStream,
     WirelogError,
 )
-from .items import MAX_CONTENT_TYPE, Item
+from .items import MAX_CONTENT_TYPE, Item, labels_of
 from .journal import Appended, Outcome, Rejected
 from .protocol import Offset, misfit, payload
 from .stream_request import Request, demand_credential
@@ -231,8 +231,7 @@ def _item(stream: str, identity: Identity, line: bytes) -> Item | BadRequest:
     try:
         envelope = msgspec.json.decode(line, type=Envelope)
         data = "null" if envelope.removed and not bytes(envelope.data) else payload(envelope.data)
-        labels = {field: getattr(envelope, field) for field in ("idempotency_key", "key", "removed", "tags", "expect_offset")}
-        labels["device_time"] = _time("device_time", envelope.device_time)
+        labels = labels_of(envelope) | {"device_time": _time("device_time", envelope.device_time)}
     except BadRequest as error:
         return error
     except msgspec.ValidationError as error:

@@ -1,10 +1,15 @@
 """Times of records, which are whole milliseconds since 1970, for people."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def moment(milliseconds: int) -> datetime | None:
