@@ -16,7 +16,7 @@ from .api_methods import Method
 from .api_requests import STREAM_NAME, ErrorAnswer, Publication
 from .conf import option
 from .endpoint import JSON, Endpoint
-from .errors import Unauthorized, WirelogError
+from .errors import TooManyRequests, Unauthorized, WirelogError
 from .problem import Problem
 from .stream_api import PREFIX, ROUTES, Route
 
@@ -145,11 +145,13 @@ def _good_answers(route: Route) -> Json:
 
 
 def _problems(route: Route) -> Json:
-    """The errors of a route, by their status."""
+    """The errors of a route, and why it refuses requests, by their status."""
     told: dict[int, list[str]] = {}
-    met: set[type[WirelogError]] = {*route.errors, Unauthorized}
+    met: set[type[WirelogError]] = {*route.errors, Unauthorized, TooManyRequests}
     for error in sorted(met, key=lambda error: error.code):
         told.setdefault(error.http_status, []).append(f"{error.code}: {error.__doc__}")
+    for status, reason in (*REFUSALS.items(), *route.refusals.items()):
+        told.setdefault(status, []).append(reason)
     content = {"application/problem+json": {"schema": _reference(Problem)}}
     return {str(status): {"description": " ".join(sentences), "content": content} for status, sentences in told.items()}
 
@@ -207,6 +209,8 @@ def _with_property(schema: Json, name: str, of: Json) -> Json:
     return schema | {"properties": schema["properties"] | {name: of}}
 
 
+# Of every route.
+REFUSALS = {403: "103: The page is of a foreign Origin."}
 SECURITY = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key: `manage.py apikey create`."},
     "bearer": {"type": "http", "scheme": "bearer", "description": "The same key."},

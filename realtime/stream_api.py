@@ -41,6 +41,8 @@ class Route:
     # Status and content type of an answer, and what it holds.
     answers: dict[tuple[int, str], Any] = field(default_factory=dict)
     errors: tuple[type[WirelogError], ...] = ()
+    # Why the request itself may be refused, by the status that says it.
+    refusals: dict[int, str] = field(default_factory=dict)
 
 
 READING = (errors.BadRequest, errors.UnknownStream, errors.InternalError)
@@ -75,6 +77,7 @@ ROUTES = (
             errors.StorageFull,
             errors.InternalError,
         ),
+        {408: "107: The body stopped coming.", 415: "107: The body is no JSON, and no Content-Type says what it is."},
     ),
     Route(
         "GET",
