@@ -112,6 +112,13 @@ def test_every_make_target_that_is_named_exists(document: Path) -> None:
 
 
 @documents
+def test_every_file_that_is_named_exists(document: Path) -> None:
+    folders = "bench|clients|project|realtime|static|templates|tests"
+    named = set(re.findall(rf"`((?:{folders})/[\w./-]+)`", document.read_text()))
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+@documents
 def test_every_link_leads_somewhere(document: Path) -> None:
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", document.read_text()):
         file = document.parent / target if target else document
