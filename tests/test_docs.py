@@ -88,6 +88,11 @@ def test_every_document_stands_in_the_index() -> None:
     assert there - {"README.md"} <= linked | {"fault-matrix.md", "benchmarks/report.md"}
 
 
+def test_every_module_stands_in_the_architecture_once() -> None:
+    named = re.findall(r"`(\w+\.py)`", text_of("docs/architecture.md"))
+    assert sorted(named) == sorted(path.name for path in (ROOT / "realtime").glob("*.py"))
+
+
 def test_every_command_of_ours_stands_in_the_readme() -> None:
     named = set(re.findall(r"^\| `manage\.py (\w+)", text_of("README.md"), re.MULTILINE))
     assert {name for name, app in get_commands().items() if app == "realtime"} <= named
