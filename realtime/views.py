@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from . import access, api_guide, credentials, engine, feed_rows, methods, protocol, stream_rows, words
+from . import access, api_guide, credentials, engine, feed_rows, methods, protocol, stream_list, words
 from .access import ANONYMOUS, Identity
 from .errors import UnknownStream, WirelogError
 from .forms import WriteForm, new_key
@@ -47,17 +47,17 @@ def identity_of(request: HttpRequest) -> Identity:
 def streams(request: HttpRequest) -> HttpResponse:
     identity = identity_of(request)
     query, chosen = request.GET.get("q", "").strip()[:128], request.GET.get("show", "")
-    listed = stream_rows.listed(identity, methods.stream_list(identity))
-    shown = [row for row in stream_rows.matching(listed, query) if stream_rows.belongs(row, chosen)]
+    listed = stream_list.listed(identity, methods.stream_list(identity))
+    shown = [row for row in stream_list.matching(listed, query) if stream_list.belongs(row, chosen)]
     context = {
         "live": True,
         "principal": identity.principal,
         "query": query,
         "filter": chosen,
         "count": len(shown),
-        "tabs": stream_rows.tabs(listed, chosen),
-        "sections": stream_rows.sections(shown),
-        "blank_row": stream_rows.BLANK,
+        "tabs": stream_list.tabs(listed, chosen),
+        "sections": stream_list.sections(shown),
+        "blank_row": stream_list.BLANK,
         "sparks": {row.name: row.points for row in shown if row.points},
     }
     return render(request, "realtime/streams.html", context)
@@ -223,5 +223,5 @@ GUIDE_COLOURS = ["bg", "surface", "sunken", "line", "text", "muted", "accent", "
 @user_passes_test(lambda user: user.is_staff)
 @require_safe
 def styleguide(request: HttpRequest) -> HttpResponse:
-    samples = {"rows": stream_rows.samples(), "calls": api_guide.parts("")[0].calls[:1]}
+    samples = {"rows": stream_list.samples(), "calls": api_guide.parts("")[0].calls[:1]}
     return render(request, "styleguide.html", {"styles": GUIDE_STYLES, "colours": GUIDE_COLOURS, **samples})

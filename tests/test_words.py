@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from realtime import words
-from realtime.stream_rows import polyline
+from realtime.stream_list import polyline
 
 CASES: dict[str, list[list[Any]]] = json.loads((Path(__file__).parent / "js" / "words.json").read_text())
 NOW = 1_000_000

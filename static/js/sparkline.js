@@ -1,4 +1,4 @@
-// The last values of a series as a small line, as realtime/stream_rows.py draws the first.
+// The last values of a series as a small line, as realtime/stream_list.py draws the first.
 
 import { isNumber } from "./words.js";
 

@@ -1,4 +1,4 @@
-// The order and grouping of the list of streams, as realtime/stream_rows.py has them. Pure.
+// The order and grouping of the list of streams, as realtime/stream_list.py has them. Pure.
 
 const PEOPLE = new Set(["feed", "game"]);
 const SILENT_MS = 600_000;

@@ -31,7 +31,7 @@ async function poll() {
   asking = false;
 }
 
-// As realtime/stream_rows.py makes it of the same answer.
+// As realtime/stream_list.py makes it of the same answer.
 function rowOf(stream) {
   const people = isPeople(stream.kind);
   return { ...stream, title: stream.title || stream.name, unread: people ? stream.unread : 0, time: stream.last?.time ?? 0, people };
