@@ -26,7 +26,7 @@ from django.db import OperationalError, connections
 
 from .conf import DEFAULTS, option
 
-# Names of the environment that are no limit (design: names that scripts and deployments rely on).
+# Names of the environment that are no limit.
 OTHER_NAMES = frozenset({"DATA", "ORIGINS", "RATE_LIMITS", "ENV_FILE", "REQUIRE_ALL", "KEY", "JWT_HMAC_SECRET", "JWT_PUBLIC_KEYS"})
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 WAL_RESET_FIXED = (3, 51, 3)
