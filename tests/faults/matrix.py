@@ -181,6 +181,7 @@ ROWS = (
         "the code of each limit; the connection stays, or is told to come back",
         (
             f"{FRAMES}test_one_subscription_too_many_is_106",
+            "tests/faults/test_greed.py::test_thousands_of_subscribes_on_one_socket",
             "tests/test_session_limits.py::test_a_person_has_so_many_connections_and_a_place_that_is_left_is_free",
             "tests/test_session_limits.py::test_a_command_over_the_rate_is_refused_for_a_moment",
             "tests/test_session_limits.py::test_the_publishes_of_a_person_are_counted_together",
