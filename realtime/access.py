@@ -4,16 +4,12 @@ import functools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http.cookies import SimpleCookie
-from ipaddress import ip_address, ip_network
+from enum import Flag, auto
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
-from django.conf import settings
 from django.db.models import Q
-from django.http.request import HttpRequest, split_domain_port, validate_host
 
-from .conf import option
 from .errors import ACCESS_REVOKED, STREAM_REMOVED, NotPermitted, UnknownStream, Unsubscribe, WirelogError
 from .models import Audience, Membership, Stream
 
@@ -69,7 +65,94 @@ class Identity:
 ANONYMOUS = Identity("", "anonymous")
 
 
-# The table
+# The table: what is needed for all that can be asked of the server
+
+
+class Right(Flag):
+    # Nothing: it tells and changes only what is the caller's own or may be read.
+    ANYONE = 0
+    # Being a person.
+    SIGNED_IN = auto()
+    # On the stream that is named.
+    READ = auto()
+    PUBLISH = auto()
+    MANAGE = auto()
+    # Managing everything, which is the pattern `*`.
+    EVERYTHING = auto()
+    # Pages of the staff; views of the admin ask for Django's permissions besides.
+    STAFF = auto()
+
+
+RIGHTS: Mapping[str, Right] = {
+    # Commands of a WebSocket, once it is let in. To end what one has needs no right.
+    "command connect": Right.ANYONE,
+    "command subscribe": Right.READ,
+    "command unsubscribe": Right.ANYONE,
+    "command publish": Right.PUBLISH,
+    "command presence": Right.READ,
+    "command presence_stats": Right.READ,
+    "command history": Right.READ,
+    "command rpc": Right.ANYONE,
+    "command send": Right.ANYONE,
+    "command refresh": Right.ANYONE,
+    "command sub_refresh": Right.ANYONE,
+    # Methods of rpc. Those of other apps judge for themselves.
+    "rpc publish": Right.PUBLISH,
+    "rpc latest": Right.READ,
+    "rpc series": Right.READ,
+    "rpc mark_read": Right.SIGNED_IN | Right.READ,
+    "rpc names": Right.SIGNED_IN,
+    "rpc streams": Right.ANYONE,
+    # Methods of the server API, which is for keys. What `batch` and `rpc` call is judged as if it were called alone.
+    "api publish": Right.PUBLISH,
+    "api broadcast": Right.PUBLISH,
+    "api presence": Right.READ,
+    "api presence_stats": Right.READ,
+    "api history": Right.READ,
+    "api history_remove": Right.MANAGE,
+    "api unsubscribe": Right.MANAGE,
+    "api subscribe": Right.EVERYTHING,
+    "api disconnect": Right.EVERYTHING,
+    "api refresh": Right.EVERYTHING,
+    "api info": Right.EVERYTHING,
+    "api channels": Right.ANYONE,
+    "api rpc": Right.ANYONE,
+    "api batch": Right.ANYONE,
+    # Plain HTTP, below `/api/streams/<stream>/`.
+    "POST records": Right.PUBLISH,
+    "GET records": Right.READ,
+    "GET latest": Right.READ,
+    "GET download": Right.READ,
+    "GET events": Right.READ,
+    "GET blobs/": Right.READ,
+    # Pages, by the name of their URL.
+    "page login": Right.ANYONE,
+    "page logout": Right.SIGNED_IN,
+    "page password_change": Right.SIGNED_IN,
+    # Its token is the credential.
+    "page signin_link": Right.ANYONE,
+    "page streams": Right.SIGNED_IN,
+    "page stream": Right.READ,
+    "page whoami": Right.SIGNED_IN,
+    "page api": Right.ANYONE,
+    "page styleguide": Right.STAFF,
+    # The admin: the rest is every other view of it.
+    "admin login": Right.ANYONE,
+    "admin logout": Right.ANYONE,
+    "admin": Right.STAFF,
+}
+
+
+def demand(asked: str, identity: Identity) -> None:
+    """Raises NotPermitted when `asked` needs more of `identity` than a right on a stream, which is judged where that is read."""
+    right = RIGHTS[asked]
+    if Right.SIGNED_IN in right and identity.user_id is None:
+        raise NotPermitted("ask for", asked)
+    if Right.EVERYTHING in right and not any(scope.pattern == "*" and "manage" in scope.actions for scope in identity.scopes or ()):
+        raise NotPermitted("manage", "*")
+
+
+# Rights on a stream
 
 
 def may_read(identity: Identity, stream: Stream, role: str | None) -> bool:
@@ -241,128 +324,3 @@ def _stronger(one: str | None, other: str) -> str:
 
 def anonymous_may_read_something() -> bool:
     return Stream.objects.filter(readers=Audience.ANYONE).exists()
-
-
-# The methods of the HTTP API
-
-
-class Right(NamedTuple):
-    """What the scopes of a key must cover: an action on the stream that the call names, or `everywhere`, which the pattern `*` is."""
-
-    action: str
-    everywhere: bool = False
-
-
-# None: for every key, and limited to what its scopes cover anyway.
-API_RIGHTS: Mapping[str, Right | None] = {
-    "publish": Right("publish"),
-    "broadcast": Right("publish"),
-    "presence": Right("read"),
-    "presence_stats": Right("read"),
-    "history": Right("read"),
-    "history_remove": Right("manage"),
-    "unsubscribe": Right("manage"),
-    "subscribe": Right("manage", everywhere=True),
-    "disconnect": Right("manage", everywhere=True),
-    "refresh": Right("manage", everywhere=True),
-    "info": Right("manage", everywhere=True),
-    "channels": None,
-    "rpc": None,
-    "batch": None,
-}
-
-
-def check_method(identity: Identity, method: str) -> None:
-    """Raises NotPermitted when `method` concerns everything and `identity` does not. Others are judged where their stream is read."""
-    right = API_RIGHTS[method]
-    if right is not None and right.everywhere and not any(_is_everywhere(scope, right.action) for scope in identity.scopes or ()):
-        raise NotPermitted(right.action, "*")
-
-
-def _is_everywhere(scope: Scope, action: str) -> bool:
-    return scope.pattern == "*" and action in scope.actions
-
-
-# Where a connection comes from. `scope` is that of ASGI.
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """What is known of a connection before it has said anything."""
-
-    # The session cookie, when the Origin is good; else "".
-    session_key: str = ""
-    origin_allowed: bool = False
-    address: str | None = None
-    agent: str = ""
-
-
-def header(scope: Mapping[str, Any], name: bytes) -> str:
-    """The first header `name` (lower case), or ""."""
-    for key, value in scope.get("headers", ()):
-        if key == name:
-            return str(value.decode("latin-1"))
-    return ""
-
-
-def session_cookie(scope: Mapping[str, Any]) -> str:
-    morsel = SimpleCookie(header(scope, b"cookie")).get(settings.SESSION_COOKIE_NAME)
-    return morsel.value if morsel is not None else ""
-
-
-def _trusts_peer(scope: Mapping[str, Any]) -> bool:
-    """Whether the peer is one of TRUSTED_PROXIES, so that its X-Forwarded headers are believed."""
-    client = scope.get("client")
-    trusted = option("TRUSTED_PROXIES")
-    if not client or not trusted:
-        return False
-    address = _address(client[0])
-    return address is not None and any(ip_address(address) in ip_network(network, strict=False) for network in trusted)
-
-
-def _address(text: str) -> str | None:
-    try:
-        address = ip_address(text.strip())
-    except ValueError:
-        return None
-    # A socket of both families names an IPv4 client in the manner of IPv6.
-    return str(getattr(address, "ipv4_mapped", None) or address)
-
-
-def scheme(scope: Mapping[str, Any]) -> str:
-    """http or https, as the browser sees it."""
-    if _trusts_peer(scope):
-        forwarded = header(scope, b"x-forwarded-proto").strip().lower()
-        if forwarded in ("http", "https"):
-            return forwarded
-    return "https" if scope.get("scheme") in ("https", "wss") else "http"
-
-
-def client_address(scope: Mapping[str, Any]) -> str | None:
-    """The address of the client: behind a trusted proxy the last one that it added."""
-    if _trusts_peer(scope):
-        forwarded = _address(header(scope, b"x-forwarded-for").rpartition(",")[2])
-        if forwarded is not None:
-            return forwarded
-    client = scope.get("client")
-    return _address(client[0]) if client else None
-
-
-def address_of(request: HttpRequest) -> str | None:
-    """The same for a request that Django answers; outside of ASGI (the test client) it has no scope."""
-    scope = getattr(request, "scope", None)
-    return client_address(scope) if scope is not None else request.META.get("REMOTE_ADDR")
-
-
-def host_allowed(scope: Mapping[str, Any]) -> bool:
-    """Whether the Host header is allowed, by the rule that Django's pages follow."""
-    domain, _port = split_domain_port(header(scope, b"host"))
-    allowed = settings.ALLOWED_HOSTS or ([".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
-    return bool(domain) and validate_host(domain, allowed)
-
-
-def origin_allowed(scope: Mapping[str, Any]) -> bool:
-    """Whether the Origin is this very scheme and host, or one that the operator named."""
-    origin = header(scope, b"origin")
-    own = f"{scheme(scope)}://{header(scope, b'host')}"
-    return origin != "" and (origin.lower() == own.lower() or origin in option("ORIGINS"))

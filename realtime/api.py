@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from django.db import DatabaseError
 
-from . import access, credentials
+from . import access, callers, credentials
 from .access import Identity
 from .api_methods import COMMANDS, Method
 from .api_requests import BatchRequest, BatchResult
@@ -72,13 +72,13 @@ class Api(Endpoint):
 
     async def _identify(self, engine: Engine) -> Identity | None:
         try:
-            return await identity_of_request(engine, access.client_address(self.scope), credentials.of_key(self.secret))
+            return await identity_of_request(engine, callers.client_address(self.scope), credentials.of_key(self.secret))
         except TooManyRequests as error:
             raise Refusal(429, error.code, str(error), *retry_headers(error)) from None
 
     def _status(self, error: WirelogError) -> int:
         """200, but for clients that would rather read the status than the body."""
-        if access.header(self.scope, b"x-centrifugo-error-mode") != "transport":
+        if callers.header(self.scope, b"x-centrifugo-error-mode") != "transport":
             return 200
         # 416 is what these clients know; `/api/streams/` says 409.
         return 416 if isinstance(error, Unrecoverable) else error.http_status
@@ -87,7 +87,7 @@ class Api(Endpoint):
 async def run(engine: Engine, identity: Identity, name: str, method: Method, body: bytes) -> bytes:
     """The result of one call, as JSON. Raises WirelogError (NotJson for a body that is none), DatabaseError."""
     request = decode(body, method.request)
-    access.check_method(identity, name)
+    access.demand(f"api {name}", identity)
     return msgspec.json.encode(await method.run(engine, identity, request))
 
 

@@ -1,4 +1,4 @@
-"""The methods of `/api/<method>`. Each takes the engine, who calls, and its request; rights are those of `access.API_RIGHTS`."""
+"""The methods of `/api/<method>`. Each takes the engine, who calls, and its request; `access.RIGHTS` has what is needed for it."""
 
 import fnmatch
 import re

@@ -8,8 +8,8 @@ from typing import Any
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 
-from . import access, engine
-from .access import Caller
+from . import callers, engine
+from .callers import Caller
 from .errors import FOREIGN_ORIGIN, Close
 from .session import Session
 from .writer import AsgiSocket, Socket, Writer
@@ -90,15 +90,15 @@ class WebSocketConsumer(AsyncConsumer):
 
 def admit(scope: Any) -> tuple[Close | None, Caller]:
     """Whether to go on with a handshake, judged by its headers alone, before any session or row is read."""
-    cookie = access.session_cookie(scope)
-    origin = access.header(scope, b"origin")
-    allowed = access.origin_allowed(scope)
-    caller = Caller(cookie if allowed else "", allowed, access.client_address(scope), _agent(scope))
-    if not access.host_allowed(scope) or (origin and not allowed) or (cookie and not origin):
+    cookie = callers.session_cookie(scope)
+    origin = callers.header(scope, b"origin")
+    allowed = callers.origin_allowed(scope)
+    caller = Caller(cookie if allowed else "", allowed, callers.client_address(scope), _agent(scope))
+    if not callers.host_allowed(scope) or (origin and not allowed) or (cookie and not origin):
         return FOREIGN_ORIGIN, caller
     return None, caller
 
 
 def _agent(scope: Any) -> str:
-    agent = access.header(scope, b"user-agent")
+    agent = callers.header(scope, b"user-agent")
     return "".join(character for character in agent if character.isprintable())[:MAX_AGENT]

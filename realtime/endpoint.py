@@ -13,7 +13,7 @@ import msgspec
 from channels.generic.http import AsyncHttpConsumer
 from django.db import DatabaseError
 
-from . import access
+from . import callers
 from .errors import BadRequest, PayloadTooLarge, Unauthorized, WirelogError
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class Endpoint(AsyncHttpConsumer):
         if self.scope["method"] not in self.allowed:
             allow = ", ".join(self.allowed)
             raise Refusal(405, BadRequest.code, f"bad request: the HTTP method must be {allow}", (b"allow", allow.encode()))
-        self.limit_size(int(access.header(self.scope, b"content-length") or 0))
+        self.limit_size(int(callers.header(self.scope, b"content-length") or 0))
 
     def limit_size(self, size: int) -> None:
         if size > self.largest:
@@ -182,12 +182,12 @@ def head_of(content_type: bytes, headers: Headers) -> list[tuple[bytes, bytes]]:
 
 def key_of(scope: Any) -> str:
     """The API key of a request, from `X-API-Key` or `Authorization: Bearer`; "" without. Never from the URL, which ends up in logs."""
-    scheme, _, bearer = access.header(scope, b"authorization").partition(" ")
-    return access.header(scope, b"x-api-key") or (bearer.strip() if scheme.lower() in ("bearer", "apikey") else "")
+    scheme, _, bearer = callers.header(scope, b"authorization").partition(" ")
+    return callers.header(scope, b"x-api-key") or (bearer.strip() if scheme.lower() in ("bearer", "apikey") else "")
 
 
 def check_host(scope: Any) -> None:
-    if not access.host_allowed(scope):
+    if not callers.host_allowed(scope):
         raise Refusal(400, BadRequest.code, "bad request: Host is not one of ALLOWED_HOSTS")
 
 

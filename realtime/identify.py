@@ -1,7 +1,8 @@
 """Who a connection or a request is, by what it shows."""
 
 from . import access, credentials
-from .access import ANONYMOUS, Caller, Identity
+from .access import ANONYMOUS, Identity
+from .callers import Caller
 from .credentials import Credential
 from .engine import Engine
 from .errors import BAD_REQUEST, INVALID_TOKEN, TOO_MANY_REQUESTS, Disconnect, TooManyRequests

@@ -9,8 +9,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 from django.conf import settings
 
-from . import access
-from .access import Right
+from .access import RIGHTS, Right
 from .api import METHODS
 from .api_methods import Method
 from .api_requests import STREAM_NAME, ErrorAnswer, Publication
@@ -37,12 +36,12 @@ def errors() -> list[type[WirelogError]]:
     return sorted(WirelogError.__subclasses__(), key=lambda error: error.code)
 
 
-def needs(right: Right | None) -> str:
-    if right is None:
+def needs(right: Right) -> str:
+    if right is Right.ANYONE:
         return "Every key may call it; it sees what its scopes cover."
-    if right.everywhere:
-        return f"The key needs `{right.action}` on everything: the scope `*={right.action}`."
-    return f"The key needs `{right.action}` on the stream."
+    if right is Right.EVERYTHING:
+        return "The key needs `manage` on everything: the scope `*=manage`."
+    return f"The key needs `{str(right.name).lower()}` on the stream."
 
 
 def document() -> Json:
@@ -65,7 +64,7 @@ def document() -> Json:
 
 
 def _methods() -> Json:
-    return {f"/api/{name}": {"post": _method(name, method, needs(access.API_RIGHTS[name]))} for name, method in METHODS.items()}
+    return {f"/api/{name}": {"post": _method(name, method, needs(RIGHTS[f"api {name}"]))} for name, method in METHODS.items()}
 
 
 def _method(name: str, method: Method, need: str) -> Json:
@@ -106,12 +105,11 @@ def _streams() -> Json:
 
 
 def _route(route: Route, path: str) -> Json:
-    writes = route.method == "POST"
     operation = {
         "operationId": f"{route.method.lower()}_{route.path.strip('/')}",
         "tags": ["streams"],
         "summary": route.summary,
-        "security": [{"key": []}, {"bearer": []}, {"session": []}, *([] if writes else [{}])],
+        "security": [{"key": []}, {"bearer": []}, {"session": []}, *([] if route.writes else [{}])],
         "parameters": [*_path_parameters(path), *_query_parameters(route.query), *_header_parameters(route.headers)],
         "responses": _good_answers(route) | _problems(route),
     }

@@ -11,6 +11,7 @@ import msgspec
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, transaction
 
+from . import access
 from .access import Identity
 from .errors import InternalError, UnknownMethod, WirelogError
 from .protocol import decode_params
@@ -80,6 +81,8 @@ async def call(engine: "Engine", identity: Identity, name: str, params: msgspec.
     method = METHODS.get(name)
     if method is None:
         raise UnknownMethod(name)
+    if (asked := f"rpc {name}") in access.RIGHTS:
+        access.demand(asked, identity)
     arguments: list[Any] = [] if method.params is None else [decode_params(params, method.params)]
     try:
         return msgspec.json.encode(await method.run(engine, identity, *arguments))

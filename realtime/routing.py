@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler
 
-from . import access, api, asyncapi, consumers, errors, openapi, probes, stream_api
+from . import api, asyncapi, callers, consumers, errors, openapi, probes, stream_api
 
 PATHS: dict[tuple[str, str], Any] = {
     ("http", "/healthz"): probes.Healthz.as_asgi(),
@@ -51,8 +51,8 @@ class Application:
     async def pages(self, scope: Any, receive: Any, send: Any) -> None:
         """The project's own, told the scheme and the client that the trusted proxies saw."""
         port = scope["client"][1] if scope.get("client") else 0
-        client = (access.client_address(scope), port)
-        await self.inner({**scope, "scheme": access.scheme(scope), "client": client}, receive, send)
+        client = (callers.client_address(scope), port)
+        await self.inner({**scope, "scheme": callers.scheme(scope), "client": client}, receive, send)
 
 
 async def unknown_socket(scope: Any, receive: Any, send: Any) -> None:

@@ -16,7 +16,8 @@ import msgspec
 from django.db import DatabaseError
 
 from . import methods, namespaces, protocol, registry
-from .access import Caller, Identity
+from .access import Identity
+from .callers import Caller
 from .conduct import Conduct
 from .conf import limit, option
 from .credentials import Credential

@@ -11,6 +11,7 @@ import msgspec
 from django.db import DatabaseError
 
 from . import errors, problem, stream_download, stream_events, stream_read, stream_write
+from .access import RIGHTS, Right
 from .conf import limit
 from .endpoint import Answer, Endpoint, Refusal, Streaming, check_host
 from .engine import current
@@ -43,6 +44,10 @@ class Route:
     errors: tuple[type[WirelogError], ...] = ()
     # Why the request itself may be refused, by the status that says it.
     refusals: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def writes(self) -> bool:
+        return Right.PUBLISH in RIGHTS[f"{self.method} {self.path}"]
 
 
 READING = (errors.BadRequest, errors.UnknownStream, errors.InternalError)
@@ -147,7 +152,7 @@ class StreamApi(Endpoint):
         super().screen()
         self.route = next(route for route in routes if self.scope["method"] in _methods(route))
         self.rest = path.removeprefix(self.route.path)
-        self.credential = credential_of(self.scope)
+        self.credential = credential_of(self.scope, self.route.writes)
 
     async def serve(self, body: bytes) -> None:
         try:
@@ -155,7 +160,7 @@ class StreamApi(Endpoint):
             engine = await current(lenient=True)
             answering = self.route.run(Request(engine, self.scope, self.credential, self.stream_name, self.rest, query, body))
             # A write goes on without its client: half of it would be worse.
-            answer = await (answering if self.route.method == "POST" else self.while_connected(answering))
+            answer = await (answering if self.route.writes else self.while_connected(answering))
         except WirelogError as error:
             answer = problem.failed(error)
         except DatabaseError as error:

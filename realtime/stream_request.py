@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from . import access, credentials
+from . import access, callers, credentials
 from .access import ANONYMOUS, Identity
 from .credentials import Credential
 from .cursor import Waiter
@@ -28,19 +28,19 @@ MAX_PARAMETERS = 20
 # Who
 
 
-def credential_of(scope: Any) -> Credential | None:
+def credential_of(scope: Any, writes: bool) -> Credential | None:
     """What a request shows. Raises Refusal (403) for a page of a foreign Origin, (401) for a write that nothing vouches for.
 
     A browser names no Origin when a page of ours reads (`EventSource`, `<img>`), and always when it writes.
     """
     if secret := key_of(scope):
         return credentials.of_key(secret) or _refuse_key()
-    trusted = access.origin_allowed(scope)
-    if access.header(scope, b"origin") and not trusted:
+    trusted = callers.origin_allowed(scope)
+    if callers.header(scope, b"origin") and not trusted:
         raise Refusal(403, NotPermitted.code, "permission denied: the Origin of this page is not the server's, nor in WIRELOG_ORIGINS")
-    if scope["method"] == "POST" and not trusted:
+    if writes and not trusted:
         raise unauthorized(NO_KEY)
-    session_key = access.session_cookie(scope)
+    session_key = callers.session_cookie(scope)
     return credentials.of_session(session_key) if session_key else None
 
 
@@ -92,7 +92,7 @@ class Request:
 
         So each page of a long answer is read under the access rules of its own time. Raises Refusal, WirelogError.
         """
-        shown, address = self.credential, access.client_address(self.scope)
+        shown, address = self.credential, callers.client_address(self.scope)
         if shown is None or shown.kind != "key":
             return (await self._read(reading, args))[1]
         self.engine.guesses.admit(address, shown)
@@ -116,7 +116,7 @@ class Request:
         shown = self.credential
         if shown is None or shown.kind != "key":
             return await self.read(lambda identity: identity)
-        identity = await identity_of_request(self.engine, access.client_address(self.scope), shown)
+        identity = await identity_of_request(self.engine, callers.client_address(self.scope), shown)
         if identity is None:
             _refuse_key()
         self.engine.presence.key_used(identity.principal)
@@ -156,12 +156,12 @@ class Request:
 
     def count_publishes(self, identity: Identity, count: int) -> None:
         """Raises TooManyRequests."""
-        self.engine.rates.publish(identity, count, access.client_address(self.scope))
+        self.engine.rates.publish(identity, count, callers.client_address(self.scope))
 
     def header(self, name: str) -> str:
         """The header `name` as UTF-8; "" without. Raises BadRequest."""
         try:
-            return access.header(self.scope, name.lower().encode()).encode("latin-1").decode()
+            return callers.header(self.scope, name.lower().encode()).encode("latin-1").decode()
         except UnicodeDecodeError:
             raise BadRequest(name, "is not UTF-8") from None
 

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from . import access, api_guide, credentials, engine, feed_rows, methods, protocol, stream_list, words
+from . import access, api_guide, callers, credentials, engine, feed_rows, methods, protocol, stream_list, words
 from .access import ANONYMOUS, Identity
 from .errors import UnknownStream, WirelogError
 from .forms import WriteForm, new_key
@@ -92,7 +92,7 @@ def _write(request: HttpRequest, identity: Identity, found: Stream) -> HttpRespo
         item = Item(found.name, form.payload(), identity, identity.principal, idempotency_key=form.idempotency_key())
         # In a thread beside the loop that uses it too: a lost update is one record too many.
         if (running := engine.running()) is not None:
-            running.rates.publish(identity, 1, access.address_of(request))
+            running.rates.publish(identity, 1, callers.address_of(request))
         [outcome] = append_now([item])
         if isinstance(outcome, WirelogError):
             raise outcome

@@ -13,7 +13,8 @@ from django.test import Client as Browser
 
 from project.users.models import User
 from realtime import journal
-from realtime.access import Caller, Identity, Scope
+from realtime.access import Identity, Scope
+from realtime.callers import Caller
 from realtime.credentials import identity_of_user
 from realtime.engine import Engine, current
 from realtime.items import Item

@@ -1,7 +1,7 @@
 """Who may do what, at every door: each command, method, route, page and admin view, for each kind of identity, in a stream of their own,
 in one that is none of their business, and in one that does not exist. The last two must look the same, down to the queries.
 
-What there is comes from the tables of the code, so a command, method, route or page without a row here fails.
+What is needed is `access.RIGHTS`; what there is comes from the tables of the code. A command, method, route or page without a row fails.
 """
 
 import json
@@ -19,10 +19,9 @@ from django.test import Client as Browser
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from project.users.models import User
-from realtime import registry, stream_api
-from realtime.access import API_RIGHTS
-from realtime.api_methods import COMMANDS
-from realtime.models import ApiKey, Audience, Membership, Stream
+from realtime import api, registry, stream_api, stream_events
+from realtime.access import RIGHTS, Right
+from realtime.models import ApiKey, Audience, Membership, Namespace, Stream
 from realtime.session import Session
 
 from .core import Client, answer, append
@@ -30,16 +29,18 @@ from .plainhttp import Door
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MAY: dict[str, frozenset[str]] = {
-    "anonymous": frozenset(),
-    "stranger": frozenset(),
-    "reader": frozenset({"read"}),
-    "writer": frozenset({"read", "write"}),
-    "moderator": frozenset({"read", "write"}),
-    "of the crew": frozenset({"read", "write"}),
-    "key in scope": frozenset({"read", "write", "manage"}),
-    "key out of scope": frozenset(),
-    "operator": frozenset({"read", "write"}),
+NOTHING, READS, WRITES = Right.ANYONE, Right.READ, Right.READ | Right.PUBLISH
+# In their own stream.
+MAY: dict[str, Right] = {
+    "anonymous": NOTHING,
+    "stranger": NOTHING,
+    "reader": READS,
+    "writer": WRITES,
+    "moderator": WRITES,
+    "of the crew": WRITES,
+    "key in scope": WRITES | Right.MANAGE,
+    "key out of scope": NOTHING,
+    "operator": WRITES,
 }
 KEYS = {"key in scope": "club", "key out of scope": "other:*"}
 PEOPLE = MAY.keys() - KEYS.keys() - {"anonymous"}
@@ -47,9 +48,24 @@ OWN, FOREIGN, MISSING = "club", "vault", "nowhere"
 everybody = pytest.mark.parametrize("kind", MAY)
 
 
-def may(kind: str, stream: str) -> frozenset[str]:
+def may(kind: str, stream: str) -> Right:
     """The operator reads all that exists; nobody else has anything to do with the foreign stream."""
-    return MAY[kind] if stream == OWN or (stream == FOREIGN and kind == "operator") else frozenset()
+    signed_in = Right.SIGNED_IN if kind in PEOPLE else NOTHING
+    return signed_in | (MAY[kind] if stream == OWN or (stream == FOREIGN and kind == "operator") else NOTHING)
+
+
+def rows(door: str) -> dict[str, Right]:
+    """Those of RIGHTS for one door, without its name."""
+    return {asked.removeprefix(f"{door} "): right for asked, right in RIGHTS.items() if asked.startswith(f"{door} ")}
+
+
+def verdict(kind: str, stream: str, needs: Right) -> int:
+    """0, or the code of the error."""
+    rights = may(kind, stream)
+    if needs in rights:
+        return 0
+    # That one must be a person, or manage everything, is no secret of a stream.
+    return 103 if Right.READ in rights or Right.EVERYTHING in needs or Right.SIGNED_IN in needs & ~rights else 102
 
 
 @dataclass
@@ -120,54 +136,39 @@ def door(cast: Cast) -> Iterator[Door]:
         yield found
 
 
-@dataclass
-class Row:
-    """What is needed, and how one asks for it of a stream; None: it is the same for all streams."""
-
-    needs: str | None
-    ask: Callable[[str], dict[str, Any]] = lambda stream: {}
+Ask = Callable[[str], dict[str, Any]]
 
 
-def channel(**more: Any) -> Callable[[str], dict[str, Any]]:
+def channel(**more: Any) -> Ask:
     return lambda stream: {"channel": stream, **more}
 
 
-def method(name: str, **more: Any) -> Callable[[str], dict[str, Any]]:
-    return lambda stream: {"method": name, "data": {"stream": stream, **more}}
+def rpc(name: str, params: str = "data", **more: Any) -> Ask:
+    return lambda stream: {"method": name, params: {"stream": stream, **more}}
 
 
 # WebSocket
 
-SOCKET = {
-    "connect": Row(None),
-    "subscribe": Row("read", channel()),
-    "publish": Row("write", channel(data=1)),
-    "presence": Row("read", channel()),
-    "presence_stats": Row("read", channel()),
-    "history": Row("read", channel(limit=10)),
-    # To end what one has needs no right; there is nothing to be learned from it.
-    "unsubscribe": Row(None, channel()),
-    "rpc": Row(None),
-    "send": Row(None),
-    "refresh": Row(None),
-    "sub_refresh": Row(None, channel()),
+# How one asks for it of a stream.
+COMMANDS: dict[str, Ask] = {
+    "subscribe": channel(),
+    "publish": channel(data=1),
+    "presence": channel(),
+    "presence_stats": channel(),
+    "history": channel(limit=10),
+    "unsubscribe": channel(),
+    "sub_refresh": channel(),
 }
+# Of no stream, or the end of the connection.
+OTHER_COMMANDS = {"connect", "rpc", "send", "refresh"}
 RPC = {
-    "publish": Row("write", method("publish", data=1)),
-    "latest": Row("read", method("latest")),
-    "series": Row("read", method("series")),
-    "mark_read": Row("read", method("mark_read", offset=0)),
-    "names": Row(None),
-    "streams": Row(None),
+    "publish": rpc("publish", data=1),
+    "latest": rpc("latest"),
+    "series": rpc("series"),
+    "mark_read": rpc("mark_read", offset=0),
+    "names": rpc("names", principals=["1"]),
+    "streams": rpc("streams"),
 }
-
-
-def verdict(kind: str, stream: str, needs: str) -> int:
-    """0, or the code of the error."""
-    rights = may(kind, stream)
-    if needs in rights:
-        return 0
-    return 103 if "read" in rights else 102
 
 
 def client_of(door: Door, cast: Cast, kind: str) -> Client:
@@ -195,29 +196,26 @@ def hide(text: str) -> str:
 
 
 def test_every_command_and_rpc_method_has_a_row() -> None:
-    assert SOCKET.keys() == Session._handlers.keys()
-    assert RPC.keys() == registry.METHODS.keys()
+    assert rows("command").keys() == Session._handlers.keys() == COMMANDS.keys() | OTHER_COMMANDS
+    assert rows("rpc").keys() == registry.METHODS.keys() == RPC.keys()
 
 
 @everybody
 def test_commands(door: Door, cast: Cast, queries: Queries, kind: str) -> None:
     client = client_of(door, cast, kind)
     door.run(client.connect())
-    rows = [(name, name, row) for name, row in SOCKET.items()] + [(f"rpc {name}", "rpc", row) for name, row in RPC.items()]
-    for name, command, row in rows:
-        if row.needs is None:
-            continue
+    commands = [(f"command {name}", name, ask) for name, ask in COMMANDS.items()]
+    for asking, command, ask in [*commands, *((f"rpc {name}", "rpc", ask) for name, ask in RPC.items())]:
         found = {}
         for stream in (OWN, FOREIGN, MISSING):
-            reply, statements = queries.during(lambda: door.run(asked(client, command, row.ask(stream))()))  # noqa: B023
-            expected = verdict(kind, stream, row.needs)
-            if name == "rpc mark_read" and kind not in PEOPLE:
-                # Only people have markers, and they hear so before any stream is looked for.
-                expected = 103
-            assert (name, stream, code_of(reply)) == (name, stream, expected)
+            reply, statements = queries.during(lambda: door.run(asked(client, command, ask(stream))()))  # noqa: B023
+            expected = 108 if command == "sub_refresh" else verdict(kind, stream, RIGHTS[asking])
+            assert (asking, stream, code_of(reply)) == (asking, stream, expected)
             found[stream] = hide(json.dumps(reply)), statements
         if kind != "operator":
-            assert found[FOREIGN] == found[MISSING], name
+            assert found[FOREIGN] == found[MISSING], asking
+        if Right.SIGNED_IN in RIGHTS[asking] and kind not in PEOPLE:
+            assert found[FOREIGN] == (found[OWN][0], [])
 
 
 @pytest.mark.parametrize("kind", ["anonymous", "stranger", "key in scope", "operator"])
@@ -234,45 +232,75 @@ def test_the_personal_stream_of_somebody_else_looks_like_that_of_nobody(door: Do
         assert found[0] == found[1], command
 
 
+@pytest.mark.parametrize("kind", ["anonymous", "stranger", "key out of scope"])
+def test_a_namespace_tells_nothing_to_whom_it_would_not_let_create(door: Door, cast: Cast, queries: Queries, kind: str) -> None:
+    """Whom it would, it lets find out which names are taken: that is what creating on first use means."""
+    Namespace.objects.create(name="lab", readers=Audience.MEMBERS, writers=Audience.MEMBERS)
+    Stream.objects.create(name="lab:vault", readers=Audience.MEMBERS, writers=Audience.MEMBERS)
+    client = client_of(door, cast, kind)
+    door.run(client.connect())
+    for command, request in (("subscribe", {}), ("publish", {"data": 1}), ("history", {"limit": 1})):
+        found = []
+        for stream in ("lab:vault", "lab:nowhere"):
+            reply, statements = queries.during(lambda: door.run(asked(client, command, {"channel": stream, **request})()))  # noqa: B023
+            assert (command, stream, code_of(reply)) == (command, stream, 102)
+            found.append((hide(json.dumps(reply)), statements))
+        assert found[0] == found[1], command
+
+
 # The server API, for keys only
 
-API = {
-    "publish": Row("write", channel(data=1)),
-    "broadcast": Row(None),
-    "presence": Row("read", channel()),
-    "presence_stats": Row("read", channel()),
-    "history": Row("read", channel(limit=10)),
-    "history_remove": Row("manage", channel()),
-    "unsubscribe": Row("manage", channel(user="1")),
-    "subscribe": Row("everything", channel(user="1")),
-    "disconnect": Row("everything", channel(user="1")),
-    "refresh": Row("everything", channel(user="1")),
-    "info": Row("everything"),
-    "channels": Row(None),
-    "rpc": Row(None),
-    "batch": Row(None),
+API: dict[str, Ask] = {
+    "publish": channel(data=1),
+    "broadcast": lambda stream: {"channels": [stream], "data": 1},
+    "presence": channel(),
+    "presence_stats": channel(),
+    "history": channel(limit=10),
+    "history_remove": channel(),
+    "unsubscribe": channel(user="1"),
+    "subscribe": channel(user="1"),
+    "disconnect": channel(user="1"),
+    "refresh": channel(user="1"),
+    "info": lambda stream: {},
+    "channels": lambda stream: {"pattern": stream},
+    "rpc": rpc("latest", "params"),
+    "batch": lambda stream: {"commands": [{"history": {"channel": stream, "limit": 10}}, {"presence": {"channel": stream}}]},
 }
+# What those are judged by that only pass on.
+PASSED_ON = {"rpc": Right.READ, "batch": Right.READ}
 
 
 def test_every_method_of_the_api_has_a_row() -> None:
-    assert API.keys() == API_RIGHTS.keys()
-    assert COMMANDS.keys() <= API.keys()
+    assert rows("api").keys() == api.METHODS.keys() == API.keys()
+
+
+def codes_of(answered: dict[str, Any]) -> set[int]:
+    """Of the answer, and of those within it."""
+    replies = answered.get("replies") or answered.get("result", {}).get("responses") or [answered]
+    return {reply.get("error", {"code": 0})["code"] for reply in replies}
 
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_api(door: Door, cast: Cast, queries: Queries, kind: str) -> None:
     headers = {"X-API-Key": cast.secrets[kind], "Content-Type": "application/json"}
-    for name, row in API.items():
-        if row.needs is None:
-            continue
+    for name, ask in API.items():
+        needs = PASSED_ON.get(name, RIGHTS[f"api {name}"])
         found = {}
         for stream in (OWN, FOREIGN, MISSING):
-            body = json.dumps(row.ask(stream)).encode()
+            body = json.dumps(ask(stream)).encode()
             reply, statements = queries.during(lambda: door.post(f"/api/{name}", body, headers))  # noqa: B023
-            error = json.loads(reply.body).get("error", {"code": 0})["code"]
-            assert (name, stream, error) == (name, stream, 103 if row.needs == "everything" else verdict(kind, stream, row.needs))
+            assert (name, stream, codes_of(json.loads(reply.body))) == (name, stream, {verdict(kind, stream, needs)})
             found[stream] = reply.status, hide(reply.body.decode()), statements
         assert found[FOREIGN] == found[MISSING], name
+
+
+def test_one_stream_of_a_broadcast_tells_nothing_of_the_others(door: Door, cast: Cast) -> None:
+    headers = {"X-API-Key": cast.secrets["key in scope"]}
+    reply = door.post("/api/broadcast", json.dumps({"channels": [OWN, FOREIGN, MISSING], "data": 1}).encode(), headers)
+    own, foreign, missing = json.loads(reply.body)["result"]["responses"]
+    assert own["result"]["offset"] == 2
+    assert foreign["error"]["code"] == 102
+    assert hide(json.dumps(foreign)) == hide(json.dumps(missing))
 
 
 @pytest.mark.parametrize("kind", ["anonymous", *sorted(PEOPLE)])
@@ -285,34 +313,28 @@ def test_nobody_but_a_key_uses_the_api(door: Door, cast: Cast, queries: Queries,
 
 # Plain HTTP
 
-ROUTES = {
-    ("POST", "records"): "write",
-    ("GET", "records"): "read",
-    ("GET", "latest"): "read",
-    ("GET", "download"): "read",
-    ("GET", "events"): "read",
-    ("GET", "blobs/"): "read",
-}
 # Not JSON, so the route has no blob: who may read hears that the record is not there.
 TARGETS = {"blobs/": "blobs/1"}
 
 
 def test_every_route_has_a_row() -> None:
-    assert ROUTES.keys() == {(route.method, route.path) for route in stream_api.ROUTES}
+    assert {f"{verb} {path}" for verb in ("GET", "POST") for path in rows(verb)} == {
+        f"{route.method} {route.path}" for route in stream_api.ROUTES
+    }
 
 
 @everybody
-def test_routes(door: Door, cast: Cast, queries: Queries, kind: str) -> None:
+def test_routes(door: Door, cast: Cast, queries: Queries, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # An answer that ends with its first event; tests/test_stream_events.py reads the others.
+    monkeypatch.setattr(stream_events, "MAX_SECONDS", 0)
     headers = {"X-API-Key": cast.secrets[kind]} if kind in KEYS else {"Origin": "http://testserver"}
     if kind in PEOPLE:
         headers["Cookie"] = f"sessionid={cast.sessions[kind]}"
-    for (verb, path), needs in ROUTES.items():
+    for verb, path in ((route.method, route.path) for route in stream_api.ROUTES):
+        needs = RIGHTS[f"{verb} {path}"]
         found = {}
         for stream in (OWN, FOREIGN, MISSING):
             target = f"/api/streams/{stream}/{TARGETS.get(path, path)}"
-            if path == "events" and "read" in may(kind, stream):
-                # It would go on for a minute; tests/test_stream_events.py reads it.
-                continue
             body = b"1" if verb == "POST" else b""
             reply, statements = queries.during(lambda: door.ask(verb, target, body, headers))  # noqa: B023
             assert (verb, path, stream, reply.status) == (verb, path, stream, status(kind, stream, needs, path))
@@ -321,28 +343,19 @@ def test_routes(door: Door, cast: Cast, queries: Queries, kind: str) -> None:
             assert found[FOREIGN] == found[MISSING], path
 
 
-def status(kind: str, stream: str, needs: str, path: str) -> int:
+def status(kind: str, stream: str, needs: Right, path: str) -> int:
     code = verdict(kind, stream, needs)
     if code and kind == "anonymous":
         return 401
     if code:
         return {102: 404, 103: 403}[code]
-    return {"records": 201 if needs == "write" else 200, "blobs/": 404}.get(path, 200)
+    return {"records": 201 if needs is Right.PUBLISH else 200, "blobs/": 404}.get(path, 200)
 
 
 # Pages
 
-PAGES = {
-    "login": (200, 302),
-    "logout": (302, 405),
-    "password_change": (302, 200),
-    # Without a token.
-    "signin_link": (403, 403),
-    "streams": (302, 200),
-    "whoami": (401, 200),
-    "api": (200, 200),
-    "styleguide": (302, 302),
-}
+# What a GET answers that nothing speaks against; 200 where it is not named.
+FINE = {"logout": 405, "signin_link": 403}
 
 
 def patterns(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -358,7 +371,16 @@ ALL = list(patterns(get_resolver()))
 
 
 def test_every_page_has_a_row() -> None:
-    assert {pattern.name for path, pattern in ALL if not path.startswith("admin/")} == PAGES.keys() | {"stream"}
+    assert {pattern.name for path, pattern in ALL if not path.startswith("admin/")} == rows("page").keys()
+
+
+def test_pages_that_need_nothing_are_those_that_ask_nobody_to_sign_in() -> None:
+    """A stream may be open to anyone, and whoami answers a script."""
+    open_pages = {name for name, right in rows("page").items() if right is Right.ANYONE} | {"stream", "whoami"}
+    pages = {
+        pattern.name for path, pattern in ALL if not path.startswith("admin/") and not getattr(pattern.callback, "login_required", True)
+    }
+    assert pages == open_pages
 
 
 def browser_of(cast: Cast, kind: str) -> Browser:
@@ -372,15 +394,13 @@ def browser_of(cast: Cast, kind: str) -> Browser:
 def test_pages(cast: Cast, queries: Queries, kind: str) -> None:
     browser = browser_of(cast, kind)
     for path, pattern in ALL:
-        if pattern.name in PAGES and not path.startswith("admin/"):
-            expected = PAGES[pattern.name][kind in PEOPLE]
-            expected = 200 if (pattern.name, kind) == ("styleguide", "operator") else expected
-            assert (path, browser.get(f"/{path}").status_code) == (path, expected)
+        if pattern.name != "stream" and not path.startswith("admin/"):
+            assert (path, browser.get(f"/{path}").status_code) == (path, page_status(kind, pattern.name or ""))
     found = {}
     for stream in (OWN, FOREIGN, MISSING):
         page, statements = queries.during(lambda: browser.get(f"/s/{stream}/"))  # noqa: B023
         missing = 302 if kind == "anonymous" else 404
-        assert (stream, page.status_code) == (stream, 200 if "read" in may(kind, stream) else missing)
+        assert (stream, page.status_code) == (stream, 200 if Right.READ in may(kind, stream) else missing)
         where = page.headers.get("Location", "")
         found[stream] = page.status_code, hide(where), hide(page.content.decode()), statements
         wrote = browser.post(f"/s/{stream}/", {"text": "hi"})
@@ -389,16 +409,26 @@ def test_pages(cast: Cast, queries: Queries, kind: str) -> None:
         assert found[FOREIGN] == found[MISSING]
 
 
+def page_status(kind: str, name: str) -> int:
+    rights = may(kind, MISSING) | (Right.STAFF if kind == "operator" else NOTHING)
+    if name == "login" and kind in PEOPLE:
+        # Away to where they are signed in.
+        return 302
+    if RIGHTS[f"page {name}"] in rights:
+        return FINE.get(name, 200)
+    return 401 if name == "whoami" else 302
+
+
 def written(kind: str, stream: str) -> int:
     if kind == "anonymous":
         return 302
-    return {0: 302, 102: 404, 103: 403}[verdict(kind, stream, "write")]
+    return {0: 302, 102: 404, 103: 403}[verdict(kind, stream, Right.PUBLISH)]
 
 
 # Admin
 
 # Away, forbidden, not there, or not for this method.
-NOTHING = (302, 403, 404, 405)
+AWAY = (302, 403, 404, 405)
 # For whoever works here; the views behind them ask for more.
 FOR_STAFF = {"index", "login", "logout", "password_change", "password_change_done", "jsi18n"}
 
@@ -415,6 +445,10 @@ def admin_paths() -> list[tuple[str, str]]:
     return found
 
 
+def needs_staff(name: str) -> bool:
+    return RIGHTS.get(f"admin {name}", RIGHTS["admin"]) is Right.STAFF
+
+
 def test_admin_views_are_all_of_the_site() -> None:
     names = {name for _, name in admin_paths()}
     for model in admin.site._registry:
@@ -425,8 +459,7 @@ def test_admin_views_are_all_of_the_site() -> None:
 def test_admin_is_closed_to_who_is_no_member_of_staff(cast: Cast, kind: str) -> None:
     browser = browser_of(cast, kind)
     for path, name in admin_paths():
-        # Signing in and out is for everybody.
-        if name not in ("login", "logout"):
+        if needs_staff(name):
             for answered in (browser.get(path), browser.post(path, {})):
                 away = answered.headers.get("Location", "").startswith(("/admin/login/", "/accounts/login/"))
                 assert (path, away) == (path, True), answered.status_code
@@ -438,7 +471,7 @@ def test_admin_shows_nothing_to_staff_without_permissions(cast: Cast) -> None:
     for path, name in admin_paths():
         if name not in FOR_STAFF:
             for answered in (browser.get(path), browser.post(path, {})):
-                assert (path, answered.status_code in NOTHING) == (path, True), answered.status_code
+                assert (path, answered.status_code in AWAY) == (path, True), answered.status_code
 
 
 def test_the_operator_sees_every_list(cast: Cast) -> None:

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from realtime import api, openapi, routing
-from realtime.access import API_RIGHTS
+from realtime.access import RIGHTS, Right
 from realtime.errors import WirelogError
 from realtime.stream_api import PREFIX, ROUTES, Route
 
@@ -79,12 +79,9 @@ def test_every_operation_says_what_it_is_for_and_has_a_name_of_its_own() -> None
 @pytest.mark.parametrize("name", api.METHODS)
 def test_an_entry_tells_what_a_key_needs(name: str) -> None:
     description = DOCUMENT["paths"][f"/api/{name}"]["post"]["description"]
-    right = API_RIGHTS[name]
-    if right is None:
-        assert description.startswith("Every key may call it")
-    else:
-        assert description.startswith(f"The key needs `{right.action}` on ")
-        assert (f"`*={right.action}`" in description) == right.everywhere
+    right = RIGHTS[f"api {name}"]
+    words = {Right.ANYONE: "Every key may call it", Right.EVERYTHING: "The key needs `manage` on everything: the scope `*=manage`."}
+    assert description.startswith(words.get(right, f"The key needs `{str(right.name).lower()}` on the stream."))
 
 
 @pytest.mark.parametrize("name", api.METHODS)

@@ -1,0 +1,94 @@
+"""Where a connection or a request comes from, and what of it is to be believed. `scope` is that of ASGI."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from django.conf import settings
+from django.http.request import HttpRequest, split_domain_port, validate_host
+
+from .conf import option
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What is known of a connection before it has said anything."""
+
+    # The session cookie, when the Origin is good; else "".
+    session_key: str = ""
+    origin_allowed: bool = False
+    address: str | None = None
+    agent: str = ""
+
+
+def header(scope: Mapping[str, Any], name: bytes) -> str:
+    """The first header `name` (lower case), or ""."""
+    for key, value in scope.get("headers", ()):
+        if key == name:
+            return str(value.decode("latin-1"))
+    return ""
+
+
+def session_cookie(scope: Mapping[str, Any]) -> str:
+    morsel = SimpleCookie(header(scope, b"cookie")).get(settings.SESSION_COOKIE_NAME)
+    return morsel.value if morsel is not None else ""
+
+
+def _trusts_peer(scope: Mapping[str, Any]) -> bool:
+    """Whether the peer is one of TRUSTED_PROXIES, so that its X-Forwarded headers are believed."""
+    client = scope.get("client")
+    trusted = option("TRUSTED_PROXIES")
+    if not client or not trusted:
+        return False
+    address = _address(client[0])
+    return address is not None and any(ip_address(address) in ip_network(network, strict=False) for network in trusted)
+
+
+def _address(text: str) -> str | None:
+    try:
+        address = ip_address(text.strip())
+    except ValueError:
+        return None
+    # A socket of both families names an IPv4 client in the manner of IPv6.
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def scheme(scope: Mapping[str, Any]) -> str:
+    """http or https, as the browser sees it."""
+    if _trusts_peer(scope):
+        forwarded = header(scope, b"x-forwarded-proto").strip().lower()
+        if forwarded in ("http", "https"):
+            return forwarded
+    return "https" if scope.get("scheme") in ("https", "wss") else "http"
+
+
+def client_address(scope: Mapping[str, Any]) -> str | None:
+    """The address of the client: behind a trusted proxy the last one that it added."""
+    if _trusts_peer(scope):
+        forwarded = _address(header(scope, b"x-forwarded-for").rpartition(",")[2])
+        if forwarded is not None:
+            return forwarded
+    client = scope.get("client")
+    return _address(client[0]) if client else None
+
+
+def address_of(request: HttpRequest) -> str | None:
+    """The same for a request that Django answers; outside of ASGI (the test client) it has no scope."""
+    scope = getattr(request, "scope", None)
+    return client_address(scope) if scope is not None else request.META.get("REMOTE_ADDR")
+
+
+def host_allowed(scope: Mapping[str, Any]) -> bool:
+    """Whether the Host header is allowed, by the rule that Django's pages follow."""
+    domain, _port = split_domain_port(header(scope, b"host"))
+    allowed = settings.ALLOWED_HOSTS or ([".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
+    return bool(domain) and validate_host(domain, allowed)
+
+
+def origin_allowed(scope: Mapping[str, Any]) -> bool:
+    """Whether the Origin is this very scheme and host, or one that the operator named."""
+    origin = header(scope, b"origin")
+    own = f"{scheme(scope)}://{header(scope, b'host')}"
+    return origin != "" and (origin.lower() == own.lower() or origin in option("ORIGINS"))
