@@ -174,7 +174,8 @@ def redact(actor: Actor, stream: Stream, offset: int, reason: str = "") -> bool:
         if not record.data:
             return False
         _take_away(stream, record)
-        told = f'{{"{REDACTS}":{offset}}}'
+        # Words, for whoever shows records. A number would be drawn in a chart.
+        told = f'{{"text":"Redacted record {offset}."}}'
         publish_within(Item(stream.name, told, publisher=actor.principal, tags={REDACTS: str(offset)}))
         note(actor, "record.redact", f"{stream.name}@{offset}", reason=reason)
     return True

@@ -60,7 +60,7 @@ def test_it_is_itself_a_record_and_in_the_audit_log() -> None:
     make()
     redact()
     told = Record.objects.get(offset=3)
-    assert (told.data, told.tags, told.publisher) == ('{"redacts":1}', '{"redacts":"1"}', "7")
+    assert (told.data, told.tags, told.publisher) == ('{"text":"Redacted record 1."}', '{"redacts":"1"}', "7")
     entry = AuditEntry.objects.get(action="record.redact")
     assert (entry.actor, entry.subject, entry.detail, entry.address) == ("7", "s@1", {"reason": "spam"}, "10.0.0.1")
 
@@ -71,7 +71,7 @@ def test_what_it_took_away_is_not_counted_any_more() -> None:
     Record.objects.filter(offset=1).update(blob=b"12345")
     Stream.objects.filter(name="s").update(size=before + 5)
     redact()
-    assert size() == before - len('{"text":"é"}'.encode()) + len('{"redacts":1}')
+    assert size() == before - len('{"text":"é"}'.encode()) + len('{"text":"Redacted record 1."}')
 
 
 def test_a_retry_gets_the_old_offset() -> None:
@@ -96,7 +96,7 @@ def test_a_record_that_had_stayed_for_latest_alone_is_removed() -> None:
     Stream.objects.filter(pk=stream.pk).update(tail=2, size=6)
     redact()
     assert not Record.objects.filter(offset=1).exists()
-    assert size() == 6 + len('{"redacts":1}')
+    assert size() == 6 + len('{"text":"Redacted record 1."}')
 
 
 def test_a_record_is_redacted_once_and_a_redaction_never() -> None:
@@ -176,7 +176,7 @@ async def test_every_process_forgets_what_was_taken_away(engine: Engine, second:
     for each, client in zip(engines, live, strict=True):
         assert await client.received(3) == [3, 4, 5]
         assert client.pushes("pub")[-1]["tags"] == {"redacts": "3"}
-        assert await resumed(each, 5) == {1: {"text": "é"}, 2: "next", 3: None, 4: "last", 5: {"redacts": 3}}
+        assert await resumed(each, 5) == {1: {"text": "é"}, 2: "next", 3: None, 4: "last", 5: {"text": "Redacted record 3."}}
     history = await live[0].ask("history", channel="s", limit=10)
     assert [publication["data"] for publication in history["publications"]][2] is None
 

@@ -26,7 +26,7 @@ def test_a_server_prunes_and_sums_up_in_the_background_and_redacts_beside_it(mak
         assert server.manage("redact", "chart", "3000", "--noinput").returncode == 0
         assert client.publication()["tags"] == {"redacts": "3000"}
         history = client.call("history", {"channel": "chart", "limit": 2, "reverse": True})["history"]
-        assert [publication["data"] for publication in history["publications"]] == [{"redacts": 3_000}, None]
+        assert [publication["data"] for publication in history["publications"]] == [{"text": "Redacted record 3000."}, None]
         assert rpc(client, "series", stream="chart", points=1)["fields"]["a"]["max"] == [2_999]
 
 
