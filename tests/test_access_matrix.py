@@ -311,6 +311,13 @@ def test_nobody_but_a_key_uses_the_api(door: Door, cast: Cast, queries: Queries,
         assert (name, reply.status, statements) == (name, 401, [])
 
 
+def test_what_the_table_alone_enforces() -> None:
+    """Rights on a stream the code judges too, so their rows are compared. To loosen one of these would change both sides at once."""
+    general = Right.SIGNED_IN | Right.EVERYTHING
+    alone = {asked for asked, right in RIGHTS.items() if right & general and not asked.startswith("page")}
+    assert alone == {"rpc mark_read", "rpc names", "api subscribe", "api disconnect", "api refresh", "api info"}
+
+
 # Plain HTTP
 
 # Not JSON, so the route has no blob: who may read hears that the record is not there.
