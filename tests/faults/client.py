@@ -61,6 +61,8 @@ class RecordingClient:
         self.positions: dict[str, Position] = {}
         self.connected = asyncio.Event()
         self.connects = 0
+        # Set by each record.
+        self._moved = asyncio.Event()
         # Close codes that the server gave.
         self.closes: list[int] = []
         # Retries of what had been stored, but not answered.
@@ -177,6 +179,7 @@ class RecordingClient:
             position = Position(self.positions.get(stream, Position("", 0)).epoch, offset)
             self.history.add(Delivered(self.name, stream, position, push["pub"]["data"]))
             self.positions[stream] = position
+            self._moved.set()
         elif "unsubscribe" in push:
             self._end(stream)
             if int(push["unsubscribe"]["code"]) >= TEMPORARY_UNSUBSCRIBE:
@@ -246,6 +249,12 @@ class RecordingClient:
                     return None
                 self.history.add(Info(operation, f"error {error.code}"))
             await asyncio.sleep(random.uniform(*BACK_OFF_SECONDS))
+
+    async def reach(self, stream: str, position: Position | None) -> None:
+        """Wait until everything up to `position` has come."""
+        while self.positions[stream] != position:
+            self._moved.clear()
+            await self._moved.wait()
 
     async def here(self, stream: str) -> set[str]:
         """Client ids of those who are present."""

@@ -124,7 +124,7 @@ ROWS = (
             "tests/end_to_end/test_slow_readers.py::test_a_reader_that_trickles_is_served_on",
             "tests/end_to_end/test_slow_readers.py::test_one_that_vanishes_while_idle_is_gone_soon",
         ),
-        ("stuck readers",),
+        ("stuck readers", "stuck among 1,000"),
     ),
     Row(
         "a client sends 800 MiB to a session that does not read",
