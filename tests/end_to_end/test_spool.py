@@ -66,8 +66,11 @@ class Device:
 
     def kill(self) -> None:
         self.process.kill()
-        output, _ = self.process.communicate(timeout=SECONDS)
-        self.taken += [int(line) for line in output.splitlines(keepends=True) if line.endswith("\n")]
+        assert self.process.stdout is not None
+        # communicate() alone would not know of what readline() has buffered.
+        said = self.process.stdout.read()
+        self.taken += [int(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
+        self.process.communicate(timeout=SECONDS)
 
     def finish(self) -> None:
         """End of its input: it sends what is left and ends."""
