@@ -1,6 +1,7 @@
 """The matrix names tests and scenarios that exist."""
 
 import ast
+import re
 
 import pytest
 
@@ -25,3 +26,9 @@ def test_every_long_scenario_stands_in_the_matrix_and_the_other_way_round() -> N
 
 def test_every_row_is_proved_by_something() -> None:
     assert all(row.tests or row.long for row in ROWS)
+
+
+def test_the_document_is_that_of_these_rows() -> None:
+    document = (ROOT / "docs" / "fault-matrix.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (?:pass|FAIL) \|", document, re.MULTILINE)
+    assert rows == [(row.done, row.must) for row in ROWS]
