@@ -220,6 +220,9 @@ class Session:
         """What the right to read the stream `name` has become; `asked` is the subscription that it was read for."""
         if self.subscriptions.get(name) is not asked:
             return
+        if verdict == STREAM_REMOVED and isinstance(asked, Pending):
+            # It may be about to create the stream, and reads for itself whether there is one.
+            return
         if isinstance(verdict, Unsubscribe):
             self.end(name, verdict)
         elif isinstance(asked, Subscription) and verdict.archived is not None and self._streams[asked].archived is None:

@@ -177,6 +177,24 @@ async def test_a_subscribe_creates_the_stream_where_its_namespace_lets_one_write
 # Joins and presence
 
 
+async def test_a_look_at_the_connection_does_not_refuse_a_stream_that_is_about_to_be_created(engine: Engine, alice: Client) -> None:
+    await elsewhere(Namespace.objects.create, name="chat")
+    gate = threading.Event()
+    held = asyncio.create_task(engine.journal.run(gate.wait))
+    subscribe = asyncio.create_task(alice.ask("subscribe", channel="chat:new"))
+    try:
+        await eventually(lambda: alice.session.subscribing)
+        checked = alice.session.checked
+        engine.control._look_again([alice.session])
+        await eventually(lambda: alice.session.checked > checked)
+        # Behind the reads of the look.
+        await engine.reads.run(access.readable, alice.session._who, "room")
+    finally:
+        gate.set()
+    await held
+    assert (await subscribe)["epoch"]
+
+
 async def test_the_own_join_follows_the_reply_and_others_come_and_go(alice: Client, bob: Client) -> None:
     await alice.ask("subscribe", channel="room", join_leave=True)
     await eventually(lambda: alice.pushes("join"))
