@@ -1,4 +1,4 @@
-"""nginx in front of a server, set up as docs/configuration.md says."""
+"""nginx in front of a server, set up as docs/deployment.md says."""
 
 import socket
 import subprocess
