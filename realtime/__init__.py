@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .publishing import apublish, publish
-    from .registry import rpc
+    from .rpc_registry import rpc
 
 __all__ = ["apublish", "publish", "rpc"]
 
@@ -13,6 +13,6 @@ def __getattr__(name: str) -> Any:
     # Loaded on first use: Django imports this package before there are models.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import publishing, registry  # noqa: PLC0415
+    from . import publishing, rpc_registry  # noqa: PLC0415
 
-    return registry.rpc if name == "rpc" else getattr(publishing, name)
+    return rpc_registry.rpc if name == "rpc" else getattr(publishing, name)

@@ -11,7 +11,7 @@ import msgspec
 from django.db.models import Count
 from django.utils import timezone
 
-from . import access, operations, protocol, registry
+from . import access, operations, protocol, rpc_registry
 from .access import Identity
 from .api_requests import (
     BroadcastRequest,
@@ -208,7 +208,7 @@ async def unsubscribe(engine: Engine, identity: Identity, request: UnsubscribeRe
 
 
 async def call(engine: Engine, identity: Identity, request: RpcRequest) -> RpcResult:
-    return RpcResult(msgspec.Raw(await registry.call(engine, identity, request.method, request.params)))
+    return RpcResult(msgspec.Raw(await rpc_registry.call(engine, identity, request.method, request.params)))
 
 
 # What is to come

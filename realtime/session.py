@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from django.db import DatabaseError
 
-from . import methods, namespaces, protocol, registry
+from . import namespaces, protocol, rpc_methods, rpc_registry
 from .access import Identity
 from .callers import Caller
 from .conduct import Conduct
@@ -255,9 +255,9 @@ class Session:
 
     async def _rpc(self, number: int, request: RpcRequest) -> Result | None:
         if request.method != "publish":
-            data = await registry.call(self.engine, self._who, request.method, request.data)
+            data = await rpc_registry.call(self.engine, self._who, request.method, request.data)
             return protocol.RpcResult(msgspec.Raw(data))
-        await self._append(methods.publish_item(request.data), partial(self._rpc_published, number))
+        await self._append(rpc_methods.publish_item(request.data), partial(self._rpc_published, number))
         return None
 
     async def _append(self, item: Item, done: Callable[[Outcome], None]) -> None:
@@ -289,7 +289,7 @@ class Session:
         if isinstance(outcome, WirelogError):
             self._refuse(number, outcome)
             return
-        self._control(f'{{"id":{number},"rpc":{{"data":{methods.published(outcome)}}}}}')
+        self._control(f'{{"id":{number},"rpc":{{"data":{rpc_methods.published(outcome)}}}}}')
 
     def _land(self) -> None:
         self._in_flight -= 1

@@ -72,7 +72,7 @@ def samples() -> list[Row]:
 
 
 def listed(identity: Identity, streams: Sequence[dict[str, Any]]) -> list[Row]:
-    """`methods.stream_list` as rows, in the order in which they stand."""
+    """`rpc_methods.stream_list` as rows, in the order in which they stand."""
     names = display_names(stream["last"]["publisher"] for stream in streams if stream["last"])
     mine = member_of(identity)
     sparks = sparklines([stream["name"] for stream in streams if stream["kind"] == Kind.CHART][:SPARK_STREAMS])

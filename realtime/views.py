@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from . import access, api_guide, callers, credentials, engine, feed_rows, methods, protocol, stream_list, words
+from . import access, api_guide, callers, credentials, engine, feed_rows, protocol, rpc_methods, stream_list, words
 from .access import ANONYMOUS, Identity
 from .errors import UnknownStream, WirelogError
 from .forms import WriteForm, new_key
@@ -47,7 +47,7 @@ def identity_of(request: HttpRequest) -> Identity:
 def streams(request: HttpRequest) -> HttpResponse:
     identity = identity_of(request)
     query, chosen = request.GET.get("q", "").strip()[:128], request.GET.get("show", "")
-    listed = stream_list.listed(identity, methods.stream_list(identity))
+    listed = stream_list.listed(identity, rpc_methods.stream_list(identity))
     shown = [row for row in stream_list.matching(listed, query) if stream_list.belongs(row, chosen)]
     context = {
         "live": True,

@@ -19,7 +19,7 @@ from django.test import Client as Browser
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from project.users.models import User
-from realtime import api, registry, stream_api, stream_events
+from realtime import api, rpc_registry, stream_api, stream_events
 from realtime.access import RIGHTS, Right
 from realtime.models import ApiKey, Audience, Membership, Namespace, Stream
 from realtime.session import Session
@@ -197,7 +197,7 @@ def hide(text: str) -> str:
 
 def test_every_command_and_rpc_method_has_a_row() -> None:
     assert rows("command").keys() == Session._handlers.keys() == COMMANDS.keys() | OTHER_COMMANDS
-    assert rows("rpc").keys() == registry.METHODS.keys() == RPC.keys()
+    assert rows("rpc").keys() == rpc_registry.METHODS.keys() == RPC.keys()
 
 
 @everybody

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from realtime import errors, openapi, stream_events, stream_request
 from realtime.api import METHODS
 from realtime.models import Audience, Namespace, Record, Stream
-from realtime.registry import METHODS as RPC
+from realtime.rpc_registry import METHODS as RPC
 from realtime.stream_api import ROUTES, Route
 from realtime.stream_write import Envelope
 

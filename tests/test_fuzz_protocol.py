@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import asdict
 
-from realtime import api, hints, methods, protocol, stream_write, times
+from realtime import api, hints, protocol, stream_write, times
 from realtime.access import ANONYMOUS
 from realtime.errors import BAD_REQUEST, SHOWN, BadRequest, Disconnect, UnknownStream, Unsubscribe
 from realtime.hints import Event, Hint, Run
 from realtime.items import Item
 from realtime.outbox import Batch, Limits, Outbox
 from realtime.protocol import Command, Publication, PublishRequest, RpcRequest
+from realtime.rpc_methods import LatestParams, MarkReadParams, NamesParams, PublishParams, SeriesParams
 from realtime.stream_api import ROUTES
 from realtime.stream_request import MAX_PARAMETERS, parse_query
 
@@ -25,7 +26,7 @@ from .generated import TEXTS, bodies, fitting, spoiled, written
 
 # Strings that mean something to a decoder.
 WORDS = ("lobby", "room:1", "#1", "", "a/b", "k" * 300, "publish", "true", "7", "-1", "2026-01-01T00:00:00Z", "a=%FF", "a=1, b=2")
-PARAMS = (methods.PublishParams, methods.LatestParams, methods.SeriesParams, methods.MarkReadParams, methods.NamesParams)
+PARAMS = (PublishParams, LatestParams, SeriesParams, MarkReadParams, NamesParams)
 # What UTF-8 can hold: that is what a decoder lets in.
 TEXT = st.text(max_size=20)
 

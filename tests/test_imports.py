@@ -21,7 +21,7 @@ RECORDS = [
     {"hub"},
     {"presence", "revocation", "control"},
     {"engine"},
-    {"methods", "session"},
+    {"rpc_methods", "session"},
     {"consumers", "api", "views"},
 ]
 EDGES = {"consumers", "views", "management"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realtime import methods, presence
+from realtime import presence, rpc_methods
 from realtime.engine import Engine
 from realtime.models import ApiKey, Audience, ReadMarker, Record, Stream
 
@@ -159,17 +159,17 @@ def test_the_list_costs_as_many_queries_for_one_stream_as_for_many(cookies: dict
         append(f"s{number}", "1")
     identity = person("charlie")
     with django_assert_num_queries(3):
-        assert len(methods.stream_list(identity)) == methods.MAX_STREAMS
+        assert len(rpc_methods.stream_list(identity)) == rpc_methods.MAX_STREAMS
 
 
 def test_a_large_payload_is_cut_and_one_that_was_taken_away_is_null(cookies: dict[str, str]) -> None:
     append("room", json.dumps({"x": "y" * 10_000}))
     streams = list(Stream.objects.filter(name="room"))
-    gist = json.loads(bytes(methods.last_records(streams)[streams[0].pk]["data"]))
+    gist = json.loads(bytes(rpc_methods.last_records(streams)[streams[0].pk]["data"]))
     assert isinstance(gist, str)
     assert len(gist) == 80
     Record.objects.update(data="")
-    assert bytes(methods.last_records(streams)[streams[0].pk]["data"]) == b"null"
+    assert bytes(rpc_methods.last_records(streams)[streams[0].pk]["data"]) == b"null"
 
 
 async def test_a_key_that_was_used_says_when(device: Client, engine: Engine) -> None:

@@ -18,7 +18,7 @@ from .names import display_names
 from .namespaces import check_name
 from .presence import people_by_stream
 from .protocol import NOTHING, Offset, decode_params, payload
-from .registry import rpc
+from .rpc_registry import rpc
 from .series import MAX_POINTS, SeriesResult, series
 
 MAX_NAMES = 100

@@ -12,7 +12,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from realtime import publish, registry, rpc
+from realtime import publish, rpc, rpc_registry
 from realtime.access import Identity
 from realtime.engine import Engine, current
 from realtime.errors import NotPermitted
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def own_methods(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    monkeypatch.setattr(rpc_registry, "METHODS", dict(rpc_registry.METHODS))
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_method_must_say_what_its_parameters_are() -> None:
 async def test_publish_may_be_called_without_a_session(engine: Engine) -> None:
     alice = await elsewhere(person, "alice")
     await elsewhere(Stream.objects.create, name="room")
-    answer = await registry.call(engine, alice, "publish", msgspec.Raw(b'{"stream":"room","data":1.10,"idempotency_key":"k"}'))
+    answer = await rpc_registry.call(engine, alice, "publish", msgspec.Raw(b'{"stream":"room","data":1.10,"idempotency_key":"k"}'))
     assert msgspec.json.decode(answer)["offset"] == 1
     assert await elsewhere(lambda: Record.objects.values_list("data", "publisher").get()) == ("1.10", alice.principal)
 
@@ -148,4 +148,4 @@ def test_the_module_rpc_of_an_app_is_found_by_itself(tmp_path: Path, monkeypatch
 
     apps.get_app_config("realtime").ready()
 
-    assert "shop.stock" in registry.METHODS
+    assert "shop.stock" in rpc_registry.METHODS
