@@ -16,7 +16,6 @@ from .conf import limit
 from .cursor import Feed, Subscriber, Subscription, Waiter
 from .errors import INSUFFICIENT_STATE, STREAM_REMOVED, UnknownStream, Unsubscribe
 from .failpoints import failpoint
-from .flight import Flights
 from .models import Delivery, Stream
 from .newest import Newest
 from .outbox import Batch
@@ -24,6 +23,7 @@ from .protocol import Publication
 from .reads import Page, Reads
 from .replay import Replay
 from .ring import Ring
+from .singleflight import SingleFlight
 from .tick import Head
 
 # A hint may overtake another one by this much before the database is asked for what is missing.
@@ -49,7 +49,7 @@ class Hub:
         self.delivered = 0
         self.fills = 0
         self._loop = asyncio.get_running_loop()
-        self._opening: Flights[Feed] = Flights()
+        self._opening: SingleFlight[Feed] = SingleFlight()
         self._fillings: set[asyncio.Task[None]] = set()
         self._released = False
         self._frame = limit("FRAME_BYTES")

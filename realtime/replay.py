@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from . import latest
 from .conf import limit
 from .cursor import Feed, Step
-from .flight import Flights
 from .newest import Newest
 from .outbox import Batch
 from .reads import Page, Reads
 from .ring import Ring
+from .singleflight import SingleFlight
 
 PAGE_STEP = 250
 
@@ -28,7 +28,7 @@ class Replay:
         self.size = 0
         # Records of `delivery=newest` that a lagging reader was not sent, since a newer one of their key was.
         self.skipped = 0
-        self._reading: Flights[Batch | None] = Flights()
+        self._reading: SingleFlight[Batch | None] = SingleFlight()
         self._max_size = limit("RING_BYTES")
 
     # What is kept
