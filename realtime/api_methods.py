@@ -11,7 +11,7 @@ import msgspec
 from django.db.models import Count
 from django.utils import timezone
 
-from . import access, operations, protocol, rpc_registry
+from . import access, audit, operations, protocol, rpc_registry
 from .access import Identity
 from .api_requests import (
     BroadcastRequest,
@@ -37,6 +37,7 @@ from .api_requests import (
     SubscribeRequest,
     UnsubscribeRequest,
 )
+from .audit import Actor
 from .conf import option
 from .engine import Engine
 from .errors import BadRequest, LimitExceeded, NotAvailable, WirelogError
@@ -44,7 +45,6 @@ from .history import history as read_history
 from .items import Item, labels_of
 from .journal import Outcome
 from .models import Presence, ServerProcess, Stream
-from .operations import Actor
 from .presence import fresh
 from .presence import presence_stats as stats_of
 from .protocol import HistoryResult, PresenceResult, PresenceStatsResult
@@ -127,7 +127,7 @@ async def history(engine: Engine, identity: Identity, request: HistoryRequest) -
 async def history_remove(engine: Engine, identity: Identity, request: ChannelRequest) -> Nothing:
     stream = await engine.reads.run(access.manageable, identity, request.channel)
     # Before the deed, which is many transactions.
-    noted = partial(operations.note, Actor(identity.principal), "stream.history_remove", stream.name, upto=stream.head)
+    noted = partial(audit.note, Actor(identity.principal), "stream.history_remove", stream.name, upto=stream.head)
     await engine.journal.run(noted)
     await remove_history(engine.journal, stream)
     return NOTHING

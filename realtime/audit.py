@@ -2,7 +2,7 @@
 
 import getpass
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from .models import AuditEntry
@@ -10,15 +10,21 @@ from .models import AuditEntry
 MAX_TEXT = 200
 
 
-def audit(actor: str, action: str, subject: str, detail: Mapping[str, Any] | None = None, address: str | None = None) -> AuditEntry:
-    """Note that `actor` (a principal) did `action` (noun.verb) to `subject`. Never put a secret in `detail`."""
-    return AuditEntry.objects.create(
-        actor=actor[:MAX_TEXT], action=action, subject=subject[:MAX_TEXT], detail=dict(detail or {}), address=address
-    )
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Whose deed it is: a principal, and where from."""
+
+    principal: str
+    address: str | None = None
+
+
+def commander() -> Actor:
+    """Who runs this command."""
+    return Actor(command_principal())
 
 
 def command_principal() -> str:
-    """Who runs this command, as the actor of an entry and the publisher of a record."""
+    """As the actor of an entry and the publisher of a record."""
     try:
         login = getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -26,3 +32,10 @@ def command_principal() -> str:
         login = str(os.getuid())
     printable = "".join(character if character.isprintable() else "?" for character in login)
     return f"cli:{printable}"[:MAX_TEXT]
+
+
+def note(actor: Actor, action: str, subject: str, /, **detail: Any) -> AuditEntry:
+    """Note that `actor` did `action` (noun.verb) to `subject`. Never put a secret in `detail`."""
+    return AuditEntry.objects.create(
+        actor=actor.principal[:MAX_TEXT], action=action, subject=subject[:MAX_TEXT], detail=detail, address=actor.address
+    )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from django.db import DatabaseError, connections, transaction
 
-from .audit import audit, command_principal
+from .audit import commander, note
 from .models import Database, Record, Stream, new_epoch
 from .reads import Reads
 
@@ -101,4 +101,4 @@ def _rotate_epochs(found: Mark, noted: Mark) -> None:
         found.record,
         noted.record,
     )
-    audit(command_principal(), "database.restored", found.database, {"record": found.record, "noted": [*noted], "streams": len(streams)})
+    note(commander(), "database.restored", found.database, record=found.record, noted=[*noted], streams=len(streams))

@@ -16,10 +16,11 @@ from channels.db import database_sync_to_async
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 
+from .audit import Actor
 from .errors import WirelogError
 from .items import Item
 from .models import Audience, Kind, Stream
-from .operations import Actor, create_stream
+from .operations import create_stream
 
 logger = logging.getLogger(__name__)
 

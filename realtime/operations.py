@@ -1,6 +1,5 @@
 """What operators do to streams and keys, from admin and from commands. Each is one transaction with its line in the audit log."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from . import notices, scopes
-from .audit import audit, command_principal
+from .audit import Actor, note
 from .errors import BadRequest
 from .items import Item, bytes_of
 from .models import ApiKey, Namespace, Record, Stream
@@ -23,23 +22,6 @@ from .scopes import StoredScope
 # How long a secret works on after its rotation: a day to bring the new one to every device.
 OVERLAP = timedelta(hours=24)
 MAX_OVERLAP = timedelta(days=365)
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Whose deed it is: a principal, and where from."""
-
-    principal: str
-    address: str | None = None
-
-
-def commander() -> Actor:
-    """Who runs this command."""
-    return Actor(command_principal())
-
-
-def note(actor: Actor, action: str, subject: str, **detail: Any) -> None:
-    audit(actor.principal, action, subject, detail, actor.address)
 
 
 def create_stream(actor: Actor, name: str, **fields: Any) -> Stream:

@@ -9,7 +9,7 @@ from django.db import connections
 
 from realtime import credentials, journal
 from realtime.access import Identity
-from realtime.audit import audit
+from realtime.audit import Actor, note
 from realtime.items import Item
 from realtime.models import (
     ApiKey,
@@ -75,6 +75,6 @@ def world(author: Any) -> dict[str, Any]:
         Presence.objects.create(stream=pi, connection=connection),
         ReadMarker.objects.create(user=author, stream=pi, offset=1),
         Notice.objects.create(kind="revoke", subject={"key": "x"}),
-        audit(str(author.pk), "stream.create", "iot:pi", {"kind": "chart"}),
+        note(Actor(str(author.pk)), "stream.create", "iot:pi", kind="chart"),
     ]
     return {row._meta.model_name: row for row in rows}

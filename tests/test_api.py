@@ -17,11 +17,11 @@ from django.utils import timezone
 from realtime import api, operations, routing
 from realtime.access import ANONYMOUS, RIGHTS, Identity, Right, Scope
 from realtime.api_requests import Publication
+from realtime.audit import Actor
 from realtime.engine import Engine
 from realtime.errors import WirelogError
 from realtime.history import history
 from realtime.models import ApiKey, AuditEntry, Namespace, Record, ServerProcess, Stream
-from realtime.operations import Actor
 from realtime.protocol import HistoryRequest
 
 from .core import Client, append, cookie, device, elsewhere, head, person, running

@@ -14,6 +14,7 @@ from django.utils import timezone
 from project.users.models import Session, User
 from realtime import credentials, operations
 from realtime.access import Identity, Scope
+from realtime.audit import Actor
 from realtime.models import ApiKey
 
 from . import desk
@@ -177,7 +178,7 @@ def test_a_wrong_prefix_takes_the_same_comparison_as_a_wrong_secret(monkeypatch:
 
 
 HOUR = timedelta(hours=1)
-ACTOR = operations.Actor("cli:ops")
+ACTOR = Actor("cli:ops")
 
 
 @pytest.mark.django_db

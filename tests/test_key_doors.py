@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from realtime import operations
 from realtime.api import METHODS
+from realtime.audit import Actor
 from realtime.models import ApiKey, Audience, Stream
 from realtime.stream_api import ROUTES
 
@@ -19,7 +20,7 @@ from .waiting import eventually_sync
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ACTOR = operations.Actor("cli:ops")
+ACTOR = Actor("cli:ops")
 HOUR = timedelta(hours=1)
 
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from realtime import hints, hub, journal, operations, retention
+from realtime.audit import Actor
 from realtime.cursor import Subscription
 from realtime.errors import ACCESS_REVOKED, INSUFFICIENT_STATE, BadRequest, Unsubscribe
 from realtime.hub import Hub
 from realtime.items import Item
 from realtime.models import Record, Stream, new_epoch
-from realtime.operations import Actor
 from realtime.outbox import Limits, Outbox
 from realtime.pump import Pump
 from realtime.reads import Page, page_after

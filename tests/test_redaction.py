@@ -11,10 +11,10 @@ from django.core.management import CommandError, call_command
 from django.test import Client as Browser
 
 from realtime import operations, rollups
+from realtime.audit import Actor
 from realtime.engine import Engine
 from realtime.errors import BadRequest, StreamArchived
 from realtime.models import Audience, AuditEntry, Delivery, Kind, Record, Rollup, Stream
-from realtime.operations import Actor
 from realtime.protocol import Publication, redacted_offset
 
 from . import desk

@@ -17,6 +17,7 @@ from django.utils import timezone
 from project.users.models import Session as SessionRow
 from project.users.models import User
 from realtime import access, credentials, operations, tick
+from realtime.audit import Actor
 from realtime.engine import Engine
 from realtime.models import ApiKey, Audience, Membership, Notice, Stream
 
@@ -26,7 +27,7 @@ from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OPERATOR = operations.Actor("cli:ops")
+OPERATOR = Actor("cli:ops")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from project.users.models import Session, User
 from realtime import hints, operations, stream_events
+from realtime.audit import Actor
 from realtime.hints import Hint, Run
 from realtime.models import ApiKey, Audience, Membership, Notice, Stream
 from realtime.protocol import Publication
@@ -21,7 +22,7 @@ from .waiting import eventually_sync
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OPERATOR = operations.Actor("cli:ops")
+OPERATOR = Actor("cli:ops")
 EVENTS = "/api/streams/club/events"
 POLL = "/api/streams/club/records?after=1&wait=30"
 DOORS = pytest.mark.parametrize("target", [EVENTS, POLL])

@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from realtime.audit import Actor, note
 from realtime.callers import address_of
 from realtime.names import display_names
-from realtime.operations import Actor, note
 from realtime.times import written
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ alice = str(User.objects.get(username="alice").pk)
 ApiKey.generate(name=evil[:100], scopes=[])
 data = __import__("json").dumps({{"text": evil, evil: evil, "cpu": 1, "n": {{evil: [evil]}}}})
 journal.append_now([items.Item("evil", data, publisher=alice, key=evil[:200], tags='{{"a": "<b>"}}') for _ in range(3)])
-audit.audit(alice, "stream.create", evil, {{"name": evil}})
+audit.note(audit.Actor(alice), "stream.create", evil, name=evil)
 """
 PLACES = [
     "/",

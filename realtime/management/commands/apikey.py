@@ -5,6 +5,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from realtime import operations, scopes
+from realtime.audit import commander
 from realtime.management.terminal import VerbCommand, add_json, add_noinput, json_line, table
 from realtime.models import ApiKey
 
@@ -46,7 +47,7 @@ class Command(VerbCommand):
         except ValueError as error:
             raise CommandError(f"--scope: {error}") from None
         limits = {"publish_rate": options["publish_rate"], "max_connections": options["max_connections"]}
-        key, secret = operations.create_key(operations.commander(), options["name"], granted, expiry(options["expires"]), **limits)
+        key, secret = operations.create_key(commander(), options["name"], granted, expiry(options["expires"]), **limits)
         self.show(key, secret, options)
 
     def show(self, key: ApiKey, secret: str, options: dict[str, Any]) -> None:
@@ -70,7 +71,7 @@ class Command(VerbCommand):
         key = find_key(options["prefix"])
         if options["overlap"] == 0:
             self.confirm(f"Rotate {key} without an overlap? What uses it is disconnected.", options)
-        secret = operations.rotate(operations.commander(), key, timedelta(hours=options["overlap"]))
+        secret = operations.rotate(commander(), key, timedelta(hours=options["overlap"]))
         self.show(key, secret, options)
         if key.previous_until:
             self.note(f"The one before it works until {day(key.previous_until)}.")
@@ -78,7 +79,7 @@ class Command(VerbCommand):
     def revoke(self, options: dict[str, Any]) -> None:
         key = find_key(options["prefix"])
         self.confirm(f"Revoke {key}? What uses it is disconnected, and this cannot be undone.", options)
-        changed = operations.revoke(operations.commander(), key)
+        changed = operations.revoke(commander(), key)
         self.say(f"{key} is revoked." if changed else f"{key} was revoked already.")
 
 

@@ -5,6 +5,7 @@ from django.core.management.base import CommandError
 from django.db import models
 
 from realtime import operations
+from realtime.audit import commander
 from realtime.management.terminal import VerbCommand, add_json, add_noinput, escape, json_line, table
 from realtime.models import STREAM_NAME, Namespace
 from realtime.namespaces import TEMPLATE_FIELDS
@@ -40,7 +41,7 @@ class Command(VerbCommand):
 
     def set(self, options: dict[str, Any]) -> None:
         fields = parse(options["fields"])
-        namespace, changed = operations.set_namespace(operations.commander(), name_of(options["name"]), fields)
+        namespace, changed = operations.set_namespace(commander(), name_of(options["name"]), fields)
         if options["json"]:
             self.say(json_line(as_dict(namespace)))
         elif changed:
@@ -54,7 +55,7 @@ class Command(VerbCommand):
         if namespace is None:
             raise CommandError(f"There is no namespace {escape(name)!r}. See what there is: manage.py namespace list")
         self.confirm(f"Remove {namespace}? Its streams stay, new ones are not created any more.", options)
-        operations.remove_namespace(operations.commander(), namespace)
+        operations.remove_namespace(commander(), namespace)
         self.say(f"{namespace} is removed.")
 
 

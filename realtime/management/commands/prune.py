@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from realtime import operations, retention
+from realtime import audit, retention
 from realtime.management.terminal import TerminalCommand, add_noinput, find_stream, table
 from realtime.models import Stream
 from realtime.retention import Removed
@@ -44,5 +44,5 @@ class Command(TerminalCommand):
             self.progress(f"{stream.name}: {removed.records:,} records")
             # Who publishes meanwhile gets half of the time.
             time.sleep(time.monotonic() - started)
-        operations.note(operations.commander(), "stream.prune", stream.name, records=removed.records, bytes=removed.size)
+        audit.note(audit.commander(), "stream.prune", stream.name, records=removed.records, bytes=removed.size)
         return removed

@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from realtime import operations
+from realtime.audit import commander
 from realtime.management.terminal import TerminalCommand, add_noinput, find_stream
 
 
@@ -18,5 +19,5 @@ class Command(TerminalCommand):
     def work(self, options: dict[str, Any]) -> None:
         stream, offset = find_stream(options["stream"]), options["offset"]
         self.confirm(f"Take the payload of {stream.name}@{offset} away for good?", options)
-        done = operations.redact(operations.commander(), stream, offset, options["reason"])
+        done = operations.redact(commander(), stream, offset, options["reason"])
         self.say(f"{stream.name}@{offset} is redacted." if done else f"{stream.name}@{offset} was redacted already.")

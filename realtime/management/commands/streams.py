@@ -4,6 +4,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from realtime import operations
+from realtime.audit import commander
 from realtime.management.terminal import VerbCommand, add_json, escape, find_stream, json_line, table
 from realtime.models import STREAM_NAME, Audience, Delivery, Kind, Namespace, Stream
 from realtime.namespaces import TEMPLATE_FIELDS, namespace_of
@@ -51,17 +52,17 @@ class Command(VerbCommand):
     def create(self, options: dict[str, Any]) -> None:
         check_name(options["name"])
         given = {field: options[field] for field in ("title", *TEMPLATE_FIELDS) if options.get(field) is not None}
-        stream = operations.create_stream(operations.commander(), options["name"], **of_namespace(options["name"]) | given)
+        stream = operations.create_stream(commander(), options["name"], **of_namespace(options["name"]) | given)
         self.say(json_line(as_dict(stream)) if options["json"] else f"Made the stream {stream.name}.")
 
     def archive(self, options: dict[str, Any]) -> None:
         stream = find_stream(options["name"])
-        changed = operations.archive(operations.commander(), stream)
+        changed = operations.archive(commander(), stream)
         self.say(f"{stream.name} is archived: it can be read, not written." if changed else f"{stream.name} was archived already.")
 
     def unarchive(self, options: dict[str, Any]) -> None:
         stream = find_stream(options["name"])
-        changed = operations.unarchive(operations.commander(), stream)
+        changed = operations.unarchive(commander(), stream)
         self.say(f"{stream.name} can be written again." if changed else f"{stream.name} was not archived.")
 
 
