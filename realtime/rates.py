@@ -1,15 +1,19 @@
-"""How fast one may go: token buckets. Pure: time is passed in, or read from a clock that is."""
+"""How fast one may go: token buckets of principals and of connections. Pure: time is passed in, or read from a clock that is."""
 
 from collections.abc import Callable
 
+from . import protocol
 from .access import Identity
 from .conf import option, rate
-from .errors import TooManyRequests
+from .errors import TOO_MANY_ERRORS, TOO_MANY_REQUESTS, BadRequest, Close, Disconnect, TooManyRequests, WirelogError
+from .protocol import Request
 
 # A key may save up for so long: a device that was away hands in what it kept.
 KEY_BURST_SECONDS = 5
 # Fewer buckets than this are never looked through for idle ones.
 FEW_BUCKETS = 1_024
+# In which a client must have heeded that it was refused.
+HEED_SECONDS = 10
 
 
 class Bucket:
@@ -86,3 +90,43 @@ class Rates:
         """Forget who has been idle long enough to be as good as new."""
         self._buckets = {name: bucket for name, bucket in self._buckets.items() if not bucket.full(now)}
         self._sweep_at = max(FEW_BUCKETS, 2 * len(self._buckets))
+
+
+class Conduct:
+    """How one connection behaves: what it may send in a second, and what follows when it goes on regardless."""
+
+    __slots__ = ("_address", "_bad_messages", "_commands", "_most", "_rates", "_refusals")
+
+    def __init__(self, rates: Rates, address: str | None) -> None:
+        now = rates.clock()
+        self._rates = rates
+        self._address = address
+        self._most = rate("COMMANDS_PER_SECOND")
+        burst = rate("COMMAND_BURST")
+        self._commands = Bucket(self._most, burst, now)
+        self._refusals = Bucket(burst / HEED_SECONDS, burst, now)
+        bad = rate("BAD_MESSAGES_PER_MINUTE")
+        self._bad_messages = Bucket(bad / 60, bad, now)
+
+    def admit(self, identity: Identity, method: str, body: Request) -> None:
+        """Count one command. Raises TooManyRequests, and Disconnect (3013) for a client that takes no notice of that."""
+        try:
+            if protocol.is_publish(method, body):
+                self._rates.publish(identity, 1, self._address)
+            # A client answers an error to `unsubscribe` by connecting anew, which costs more.
+            elif method != "unsubscribe":
+                self._command()
+        except TooManyRequests:
+            if self._refusals.take(self._rates.clock()):
+                raise Disconnect(TOO_MANY_REQUESTS) from None
+            raise
+
+    def _command(self) -> None:
+        if wait := self._commands.take(self._rates.clock()):
+            raise TooManyRequests(f"a connection may send {self._most} commands a second", wait)
+
+    def after(self, error: WirelogError) -> Close | None:
+        """Why the connection must end after the answer `error`, if it must."""
+        if isinstance(error, BadRequest) and self._bad_messages.take(self._rates.clock()):
+            return TOO_MANY_ERRORS
+        return None

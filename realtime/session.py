@@ -18,7 +18,6 @@ from django.db import DatabaseError
 from . import namespaces, protocol, rpc_methods, rpc_registry
 from .access import Identity
 from .callers import Caller
-from .conduct import Conduct
 from .conf import limit, option
 from .credentials import Credential
 from .cursor import Pending, Subscription
@@ -55,6 +54,7 @@ from .outbox import Outbox
 from .presence import Member, presence_stats
 from .protocol import EMPTY, ChannelRequest, ConnectRequest, HistoryRequest, PublishRequest, Result, RpcRequest, SubscribeRequest
 from .pump import Pump
+from .rates import Conduct
 from .resume import open_feed, result_of, start_of
 
 

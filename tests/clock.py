@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer: hours of timers run in milliseconds, in the same order every time."""
+"""Clocks for tests: one that is moved by hand, and that of an event loop which jumps to its next timer."""
 
 import asyncio
 import selectors
@@ -6,6 +6,16 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class Clock:
+    """Stands still until `now` is set."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class _Selector(selectors.DefaultSelector):
@@ -21,6 +31,8 @@ class _Selector(selectors.DefaultSelector):
 
 
 class ClockLoop(asyncio.SelectorEventLoop):
+    """Hours of timers run in milliseconds, in the same order every time."""
+
     def __init__(self) -> None:
         selector = _Selector()
         selector.loop = self

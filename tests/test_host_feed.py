@@ -16,18 +16,11 @@ from realtime.items import Item
 from realtime.models import Record, Stream
 
 from . import desk
+from .clock import Clock
 from .waiting import eventually
 
 START = Counters(time=100.0, cpu_busy=50.0, cpu_total=1000.0, disk=(1_000_000, 2_000_000, 10), net=(0, 500_000))
 FIELDS = {"cpu", "memory", "memory_percent", "load", "disk_read", "disk_write", "disk_writes", "net_in", "net_out"}
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 # Rates
