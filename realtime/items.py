@@ -87,7 +87,9 @@ def check_tags(tags: dict[str, str]) -> None:
 
 def check_text(name: str, text: object, longest: int, ascii_only: bool = False) -> None:
     """Printable is what has no NUL, no newline, no lone surrogate, nothing that hides or turns around what stands beside it."""
-    if not isinstance(text, str) or len(text) > longest or not text.isprintable() or (ascii_only and not text.isascii()):
+    if not isinstance(text, str):
+        raise BadRequest(name, f"must be text, not {type(text).__name__}")
+    if len(text) > longest or not text.isprintable() or (ascii_only and not text.isascii()):
         raise BadRequest(name, f"must be at most {longest} printable characters{' of ASCII' if ascii_only else ''}")
 
 

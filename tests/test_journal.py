@@ -81,6 +81,7 @@ BAD = [
     (Item("a", f'"{"x" * 131_071}"'), 413, "payload too large: 131073 bytes, 'a' takes at most 131072"),
     (Item("a", "1", idempotency_key="x" * 201), 107, "bad request: idempotency_key must be at most 200 printable characters"),
     (Item("a", "1", key="a\nb"), 107, "bad request: key must be at most 200 printable characters"),
+    (Item("a", "1", key=7), 107, "bad request: key must be text, not int"),  # type: ignore[arg-type]
     (Item("a", "1", tags={"\0": "x"}), 107, "bad request: tags must be at most 200 printable characters"),
     (Item("a", "1", tags={"unit": "x" * 201}), 107, "bad request: tags.unit must be at most 200 printable characters"),
     (Item("a", "1", tags={str(number): "" for number in range(33)}), 107, "bad request: tags must be at most 32"),
