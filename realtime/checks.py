@@ -90,8 +90,8 @@ def check_sqlite_version(**kwargs: Any) -> Iterator[CheckMessage]:
     if version < WAL_RESET_FIXED and version not in WAL_RESET_BACKPORTS:
         yield checks.Warning(
             f"SQLite {sqlite3.sqlite_version} can, rarely, corrupt a database in WAL mode when two connections write at once.",
-            hint="Install pysqlite3>=0.6.1 (wheels for Linux x86_64 and macOS arm64), which a project puts in the place of sqlite3 at the top "
-            "of its settings (docs/django.md), or a Python with SQLite 3.51.3, 3.50.7 or 3.44.6.",
+            hint="Install pysqlite3>=0.6.1 (wheels for Linux x86_64 and macOS arm64), in a project of your own named in its settings "
+            "(docs/django.md), or a Python with SQLite 3.51.3, 3.50.7 or 3.44.6.",
             id="realtime.W001",
         )
 
