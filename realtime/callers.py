@@ -24,11 +24,9 @@ class Caller:
 
 
 def header(scope: Mapping[str, Any], name: bytes) -> str:
-    """The first header `name` (lower case), or ""."""
-    for key, value in scope.get("headers", ()):
-        if key == name:
-            return str(value.decode("latin-1"))
-    return ""
+    """The header `name` (lower case), or "". Several are one list, as HTTP has it: what must be one value is then none that is right."""
+    values = [value for key, value in scope.get("headers", ()) if key == name]
+    return b", ".join(values).decode("latin-1")
 
 
 def session_cookie(scope: Mapping[str, Any]) -> str:
@@ -55,19 +53,24 @@ def _address(text: str) -> str | None:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
+def _last(listed: str) -> str:
+    """What the nearest proxy has added, in its line or in one of its own; before it stands what the client may have made up."""
+    return listed.rpartition(",")[2].strip()
+
+
 def scheme(scope: Mapping[str, Any]) -> str:
     """http or https, as the browser sees it."""
     if _trusts_peer(scope):
-        forwarded = header(scope, b"x-forwarded-proto").strip().lower()
+        forwarded = _last(header(scope, b"x-forwarded-proto")).lower()
         if forwarded in ("http", "https"):
             return forwarded
     return "https" if scope.get("scheme") in ("https", "wss") else "http"
 
 
 def client_address(scope: Mapping[str, Any]) -> str | None:
-    """The address of the client: behind a trusted proxy the last one that it added."""
+    """The address of the client: behind a trusted proxy the one that it added."""
     if _trusts_peer(scope):
-        forwarded = _address(header(scope, b"x-forwarded-for").rpartition(",")[2])
+        forwarded = _address(_last(header(scope, b"x-forwarded-for")))
         if forwarded is not None:
             return forwarded
     client = scope.get("client")

@@ -31,6 +31,7 @@ def trusting(settings: Any) -> None:
         (PROXY, "wss", "http", "http"),
         (PROXY, "ws", "gopher", "http"),
         (PROXY, "ws", "https,http", "http"),
+        (PROXY, "ws", "http,https", "https"),
         (None, "ws", "https", "http"),
     ],
 )
@@ -62,6 +63,27 @@ def test_the_scheme_is_what_a_trusted_proxy_says(client: str | None, scheme: str
 def test_the_address_is_what_a_trusted_proxy_says(client: str | None, forwarded: str | None, found: str | None) -> None:
     headers = {} if forwarded is None else {"x_forwarded_for": forwarded}
     assert callers.client_address(scope(client, **headers)) == found
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_line_that_a_proxy_adds_counts_for_more_than_one_of_the_client() -> None:
+    asked = scope(PROXY)
+    asked["headers"] = [(b"x-forwarded-for", b"1.1.1.1"), (b"x-forwarded-for", b"198.51.100.1")]
+    asked["headers"] += [(b"x-forwarded-proto", b"http"), (b"x-forwarded-proto", b"https")]
+    assert (callers.client_address(asked), callers.scheme(asked)) == ("198.51.100.1", "https")
+
+
+@pytest.mark.parametrize("name", ["host", "origin"])
+def test_what_is_said_twice_is_not_believed(settings: Any, name: str) -> None:
+    settings.ALLOWED_HOSTS = ["wirelog.example"]
+    asked = scope(host="wirelog.example", origin="http://wirelog.example")
+    assert believed(asked)
+    asked["headers"].append((name.encode(), b"evil.example"))
+    assert not believed(asked)
+
+
+def believed(asked: dict[str, Any]) -> bool:
+    return callers.host_allowed(asked) and callers.origin_allowed(asked)
 
 
 def test_without_trusted_proxies_nobody_is_believed() -> None:
