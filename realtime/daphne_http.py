@@ -6,18 +6,21 @@
 # Must come before anything of Twisted: it chooses the reactor.
 
 import asyncio
+from http.client import responses
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet import reactor as twisted_reactor
+from twisted.web import http as twisted_http
 
 from . import problem
 from .conf import limit
 from .endpoint import Answer, enveloped, head_of, too_large
 from .stream_api import PREFIX
 
-# Its declared types are zope interfaces, which the type checker does not understand.
+# Their declared types are zope interfaces, or missing, which the type checker does not understand.
 reactor: Any = twisted_reactor
+http: Any = twisted_http
 
 
 class Request(WebRequest):  # type: ignore[misc]
@@ -67,6 +70,10 @@ class Request(WebRequest):  # type: ignore[misc]
 
     # Out
 
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        # Twisted does not know all of them.
+        super().setResponseCode(code, message or _phrase(code))
+
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start" and self.channel is not None:
             self.registerProducer(self, True)
@@ -103,14 +110,30 @@ class Request(WebRequest):  # type: ignore[misc]
             super().handle_exception(exception)
 
 
+def _phrase(status: int) -> bytes:
+    return responses.get(status, "").encode()
+
+
 def _raw(answer: Answer) -> bytes:
     """`answer` as the last one of its connection."""
     headers = [(b"connection", b"close"), (b"content-length", b"%d" % len(answer.content)), *head_of(answer.content_type, answer.headers)]
     head = b"".join(b"%s: %s\r\n" % header for header in headers)
-    return b"HTTP/1.1 %d \r\n%s\r\n%s" % (answer.status, head, answer.content)
+    return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (answer.status, _phrase(answer.status), head, answer.content)
+
+
+class Channel(http.HTTPChannel):  # type: ignore[misc]
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            # A length of thousands of digits, which Python makes no number of.
+            self._respondToBadRequestAndDisconnect()
+            return False
 
 
 class Factory(HTTPFactory):  # type: ignore[misc]
+    protocol = staticmethod(lambda: http._GenericHTTPChannelProtocol(Channel()))
+
     def buildProtocol(self, addr: Any) -> Any:
         channel = super().buildProtocol(addr)
         channel.requestFactory = Request

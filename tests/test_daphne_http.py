@@ -5,9 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from twisted.internet.testing import StringTransport
 from twisted.web.test.requesthelper import DummyChannel
 
-from realtime.daphne_http import Request
+from realtime.daphne_http import Factory, Request
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -65,3 +66,18 @@ async def test_an_answer_whose_reader_leaves_waits_for_nothing(request_: Any) ->
     request_.producer.pauseProducing()
     request_.connectionLost(ConnectionError())
     await asyncio.wait_for(request_.writable.wait(), 1)
+
+
+@pytest.mark.parametrize("status, phrase", [(201, "Created"), (423, "Locked"), (429, "Too Many Requests"), (599, "")])
+def test_every_status_has_its_phrase(request_: Any, status: int, phrase: str) -> None:
+    request_.setResponseCode(status)
+    assert request_.code_message == phrase.encode()
+
+
+def test_a_length_that_is_no_number_is_refused_without_a_traceback() -> None:
+    channel = Factory(Server()).buildProtocol(None)
+    transport: Any = StringTransport()  # type: ignore[no-untyped-call]
+    channel.makeConnection(transport)
+    channel.dataReceived(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n")
+    assert transport.value().startswith(b"HTTP/1.1 400 ")
+    assert transport.disconnecting
