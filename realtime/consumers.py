@@ -10,7 +10,8 @@ from channels.exceptions import StopConsumer
 
 from . import callers, engine
 from .callers import Caller
-from .errors import FOREIGN_ORIGIN, Close
+from .endpoint import Endpoint, Refusal
+from .errors import FOREIGN_ORIGIN, BadRequest, Close
 from .session import Session
 from .writer import AsgiSocket, Socket, Writer
 
@@ -18,6 +19,17 @@ logger = logging.getLogger(__name__)
 
 # What a client hears of itself in lists: no more of it is kept.
 MAX_AGENT = 200
+
+
+UPGRADE = ((b"connection", b"upgrade"), (b"upgrade", b"websocket"))
+
+
+class NotUpgraded(Endpoint):
+    """A plain request where sockets are opened: mostly it was to become one, and a proxy has kept that to itself."""
+
+    def screen(self) -> None:
+        reason = "bad request: this takes WebSockets: a proxy on the way must pass on the headers Upgrade and Connection"
+        raise Refusal(426, BadRequest.code, reason, *UPGRADE)
 
 
 class WebSocketConsumer(AsyncConsumer):

@@ -11,6 +11,7 @@ PATHS: dict[tuple[str, str], Any] = {
     ("http", "/readyz"): probes.Readyz.as_asgi(),
     ("http", "/api/openapi.json"): openapi.OpenApi.as_asgi(),
     ("http", "/api/asyncapi.yaml"): asyncapi.AsyncApi.as_asgi(),
+    ("http", "/connection/websocket"): consumers.NotUpgraded.as_asgi(),
     ("websocket", "/connection/websocket"): consumers.WebSocketConsumer.as_asgi(),
 }
 # A page among the calls.

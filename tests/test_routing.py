@@ -43,7 +43,12 @@ async def get(path: str, **more: Any) -> tuple[int, dict[bytes, bytes]]:
 )
 def test_programs_are_answered_before_django(path: str) -> None:
     pages = route(scope(path)) is None
-    assert pages == (path in {"/api", "/", "/apis/", "/s/lobby/", "/connection/websocket"})
+    assert pages == (path in {"/api", "/", "/apis/", "/s/lobby/"})
+
+
+async def test_who_asks_for_the_socket_without_an_upgrade_is_told_what_is_missing() -> None:
+    status, headers = await get("/connection/websocket")
+    assert (status, headers[b"upgrade"], headers[b"connection"]) == (426, b"websocket", b"upgrade")
 
 
 @pytest.mark.django_db(transaction=True)
