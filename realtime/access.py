@@ -60,6 +60,8 @@ class Identity:
     # Limits of a key, 0 for none; those of people are settings.
     publish_rate: int = 0
     max_connections: int = 0
+    # Where a call of the server API comes from, for the audit log.
+    address: str | None = None
 
 
 ANONYMOUS = Identity("", "anonymous")

@@ -6,6 +6,7 @@ answer. The methods are in `api_methods.py`, but for the batch of them.
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -15,9 +16,9 @@ from django.db import DatabaseError
 from . import access, callers, credentials
 from .access import Identity
 from .api_methods import COMMANDS, Method
-from .api_requests import BatchRequest, BatchResult
+from .api_requests import BatchRequest, BatchResult, in_words
 from .conf import limit
-from .endpoint import JSON, NO_KEY, WRONG_KEY, Endpoint, Refusal, check_host, error_body, key_of, retry_headers, unauthorized
+from .endpoint import JSON, NO_KEY, WRONG_KEY, Answer, Endpoint, Refusal, check_host, error_body, key_of, retry_headers, unauthorized
 from .engine import Engine, current
 from .errors import BadRequest, LimitExceeded, TooManyRequests, UnknownMethod, Unrecoverable, WirelogError
 from .identify import identity_of_request
@@ -54,34 +55,37 @@ class Api(Endpoint):
         if not self.secret:
             raise unauthorized(NO_KEY)
 
-    async def answer(self, body: bytes) -> tuple[int, bytes, bytes]:
+    async def answer(self, body: bytes) -> Answer:
         engine = await current(lenient=True)
         try:
             identity = await self._identify(engine)
-            if identity is None:
-                raise unauthorized(WRONG_KEY)
             engine.presence.key_used(identity.principal)
             result = await run(engine, identity, self.method, METHODS[self.method], body)
         except NotJson as error:
             raise Refusal(400, error.code, str(error)) from None
         except (WirelogError, DatabaseError) as error:
-            refused = told(error)
-            return self._status(refused), JSON, error_body(refused.code, str(refused))
+            return self._failed(told(error))
         # The replies of a batch stand alone: that is how its clients read them.
-        return 200, JSON, result if self.method == "batch" else b'{"result":%b}' % result
+        return Answer(200, JSON, result if self.method == "batch" else b'{"result":%b}' % result)
 
-    async def _identify(self, engine: Engine) -> Identity | None:
+    async def _identify(self, engine: Engine) -> Identity:
+        address = callers.client_address(self.scope)
         try:
-            return await identity_of_request(engine, callers.client_address(self.scope), credentials.of_key(self.secret))
+            identity = await identity_of_request(engine, address, credentials.of_key(self.secret))
         except TooManyRequests as error:
             raise Refusal(429, error.code, str(error), *retry_headers(error)) from None
+        if identity is None:
+            raise unauthorized(WRONG_KEY)
+        return replace(identity, address=address)
 
-    def _status(self, error: WirelogError) -> int:
-        """200, but for clients that would rather read the status than the body."""
+    def _failed(self, error: WirelogError) -> Answer:
+        """With status 200, but for clients that would rather read the status than the body."""
+        content = error_body(error.code, str(error))
         if callers.header(self.scope, b"x-centrifugo-error-mode") != "transport":
-            return 200
+            return Answer(200, JSON, content)
         # 416 is what these clients know; `/api/streams/` says 409.
-        return 416 if isinstance(error, Unrecoverable) else error.http_status
+        status = 416 if isinstance(error, Unrecoverable) else error.http_status
+        return Answer(status, JSON, content, retry_headers(error))
 
 
 async def run(engine: Engine, identity: Identity, name: str, method: Method, body: bytes) -> bytes:
@@ -101,7 +105,7 @@ def decode(body: bytes, request: type[msgspec.Struct]) -> Any:
     except msgspec.ValidationError as error:
         # The first wrong type ends a decode: what follows it may be anything.
         _require_json(body)
-        raise misfit(error, "body") from None
+        raise in_words(misfit(error, "body")) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise NotJson(error) from None
 

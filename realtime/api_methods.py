@@ -42,7 +42,7 @@ from .conf import option
 from .engine import Engine
 from .errors import BadRequest, LimitExceeded, NotAvailable, WirelogError
 from .history import history as read_history
-from .items import Item, labels_of
+from .items import Item, labels_of, payload_of
 from .journal import Outcome
 from .models import Presence, ServerProcess, Stream
 from .presence import fresh
@@ -74,7 +74,7 @@ def _fields(identity: Identity, request: Publishing) -> dict[str, Any]:
 
 def _payload(request: Publishing) -> dict[str, Any]:
     if not request.b64data:
-        return {"data": protocol.payload(request.data)}
+        return {"data": payload_of(request)}
     if request.data:
         raise BadRequest("b64data", "and data are both there: give one of them")
     return {"data": "", "blob": request.b64data, "content_type": request.content_type}
@@ -127,7 +127,7 @@ async def history(engine: Engine, identity: Identity, request: HistoryRequest) -
 async def history_remove(engine: Engine, identity: Identity, request: ChannelRequest) -> Nothing:
     stream = await engine.reads.run(access.manageable, identity, request.channel)
     # Before the deed, which is many transactions.
-    noted = partial(audit.note, Actor(identity.principal), "stream.history_remove", stream.name, upto=stream.head)
+    noted = partial(audit.note, Actor(identity.principal, identity.address), "stream.history_remove", stream.name, upto=stream.head)
     await engine.journal.run(noted)
     await remove_history(engine.journal, stream)
     return NOTHING
@@ -193,14 +193,14 @@ def _this(engine: Engine, node: Node) -> Node:
 async def disconnect(engine: Engine, identity: Identity, request: DisconnectRequest) -> Nothing:
     subject: dict[str, Any] = {"client": request.client, "session": request.session, "whitelist": request.whitelist}
     subject |= {"code": request.disconnect.code, "reason": request.disconnect.reason}
-    await engine.journal.run(partial(operations.disconnect, Actor(identity.principal), request.user, **subject))
+    await engine.journal.run(partial(operations.disconnect, Actor(identity.principal, identity.address), request.user, **subject))
     return NOTHING
 
 
 async def unsubscribe(engine: Engine, identity: Identity, request: UnsubscribeRequest) -> Nothing:
     stream = await engine.reads.run(access.manageable, identity, request.channel)
     subject = {"client": request.client, "session": request.session}
-    await engine.journal.run(partial(operations.unsubscribe, Actor(identity.principal), stream, request.user, **subject))
+    await engine.journal.run(partial(operations.unsubscribe, Actor(identity.principal, identity.address), stream, request.user, **subject))
     return NOTHING
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
+from .errors import BadRequest
 from .items import MAX_KEY, MAX_TAGS
 from .protocol import Offset
 
@@ -21,6 +22,12 @@ MAX_REASON = 123
 STREAM_NAME = r"^(#[1-9][0-9]{0,17}|[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127})$(?!\n)"
 MEDIA_TYPE = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *; *[A-Za-z0-9_.-]+=[A-Za-z0-9_.+-]+)*$(?!\n)"
 ASCII = r"^[ -~]+$(?!\n)"
+# What an error says in place of an expression.
+WORDS = {
+    STREAM_NAME: "must be a stream name: 1 to 128 of A-Z a-z 0-9 _ . : -, of which . : - cannot be first; or # and the id of a user",
+    MEDIA_TYPE: "must be a media type, such as image/png",
+    ASCII: "must be printable ASCII",
+}
 
 Channel = Annotated[str, Meta(pattern=STREAM_NAME, description="Name of a stream.")]
 Client = Annotated[str, Meta(max_length=36, description="Only this connection, by its client id.")]
@@ -29,6 +36,13 @@ Principal = Annotated[
     str, Meta(min_length=1, max_length=MAX_PRINCIPAL, description="Whose: the id of a user, or `key:<prefix>` for an API key.")
 ]
 Tag = Annotated[str, Meta(max_length=MAX_KEY)]
+
+
+def in_words(error: BadRequest) -> BadRequest:
+    for expression, words in WORDS.items():
+        if repr(expression) in error.problem:
+            return BadRequest(error.field, words)
+    return error
 
 
 class Publishing(Struct, kw_only=True):

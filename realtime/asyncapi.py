@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from .endpoint import Endpoint
+from .endpoint import Answer, Endpoint
 
 YAML = b"application/yaml; charset=utf-8"
 DOCUMENT = Path(__file__).with_suffix(".yaml").read_bytes()
 
 
 class AsyncApi(Endpoint):
-    async def answer(self, body: bytes) -> tuple[int, bytes, bytes]:
-        return 200, YAML, DOCUMENT
+    async def answer(self, body: bytes) -> Answer:
+        return Answer(200, YAML, DOCUMENT)

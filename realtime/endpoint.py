@@ -21,6 +21,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
+IDENTITY = (b"accept-encoding", b"identity")
 # Why a request is not authorized.
 NO_KEY = "send an API key as X-API-Key, or as Authorization: Bearer"
 WRONG_KEY = "this API key is wrong, expired or revoked"
@@ -89,6 +90,9 @@ class Endpoint(AsyncHttpConsumer):
         if self.scope["method"] not in self.allowed:
             allow = ", ".join(self.allowed)
             raise Refusal(405, BadRequest.code, f"bad request: the HTTP method must be {allow}", (b"allow", allow.encode()))
+        if callers.header(self.scope, b"content-encoding").lower() not in ("", "identity"):
+            # Kept as it comes, it would be read as what it is not.
+            raise Refusal(415, BadRequest.code, "bad request: Content-Encoding must be left out: send the body as it is", IDENTITY)
         self.limit_size(int(callers.header(self.scope, b"content-length") or 0))
 
     def limit_size(self, size: int) -> None:
@@ -117,10 +121,10 @@ class Endpoint(AsyncHttpConsumer):
 
     async def serve(self, body: bytes) -> None:
         """Answer a complete request."""
-        await self.respond(Answer(*await self.answer(body)))
+        await self.respond(await self.answer(body))
 
-    async def answer(self, body: bytes) -> tuple[int, bytes, bytes]:
-        """Status, content type and content for a complete request."""
+    async def answer(self, body: bytes) -> Answer:
+        """What a complete request is answered."""
         raise NotImplementedError
 
     async def refuse(self, refusal: Refusal) -> None:

@@ -124,12 +124,12 @@ class UnknownStream(WirelogError):
 class UnknownRecord(UnknownStream):
     """In a stream that may be read."""
 
-    def __init__(self, stream: str, offset: int) -> None:
-        self.offset = offset
+    def __init__(self, stream: str, record: str) -> None:
+        self.record = record
         super().__init__(stream)
 
     def __str__(self) -> str:
-        return f"unknown record {self.offset} of {self.stream!r}: it does not exist, or holds no bytes"
+        return f"unknown record {self.record[:SHOWN]!r} of {self.stream!r}: it does not exist, or holds no bytes"
 
 
 class NotPermitted(WirelogError):

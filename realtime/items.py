@@ -9,7 +9,7 @@ from urllib.parse import quote
 from . import namespaces
 from .access import Identity
 from .errors import BadRequest, UnknownStream, WirelogError
-from .protocol import REDACTS
+from .protocol import REDACTS, payload
 
 MAX_KEY = 200
 MAX_TAGS = 32
@@ -25,6 +25,11 @@ LABELS = ("idempotency_key", "key", "removed", "tags", "device_time", "expect_of
 def labels_of(request: Any) -> dict[str, Any]:
     """Those of an Item, from a request that has a field for each."""
     return {name: getattr(request, name) for name in LABELS}
+
+
+def payload_of(request: Any) -> str:
+    """The payload of such a request, checked; none is needed to end a key. Raises BadRequest."""
+    return "null" if request.removed and not bytes(request.data) else payload(request.data)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from .api import METHODS
 from .api_methods import Method
 from .api_requests import STREAM_NAME, ErrorAnswer, Publication
 from .conf import option
-from .endpoint import JSON, Endpoint
+from .endpoint import JSON, Answer, Endpoint
 from .errors import TooManyRequests, Unauthorized, WirelogError
 from .problem import Problem
 from .stream_api import PREFIX, ROUTES, Route
@@ -278,5 +278,5 @@ def encoded() -> bytes:
 class OpenApi(Endpoint):
     """`/api/openapi.json`, for everybody: it tells nothing of what is here."""
 
-    async def answer(self, body: bytes) -> tuple[int, bytes, bytes]:
-        return 200, JSON, encoded()
+    async def answer(self, body: bytes) -> Answer:
+        return Answer(200, JSON, encoded())

@@ -10,14 +10,14 @@ from django.utils.text import Truncator
 from . import access, engine
 from .access import Identity
 from .errors import BadRequest
-from .items import Item, labels_of
+from .items import Item, labels_of, payload_of
 from .journal import Appended
 from .latest import MAX_KEYS, LatestResult, latest
 from .models import ReadMarker, Record, Stream
 from .names import display_names
 from .namespaces import check_name
 from .presence import people_by_stream
-from .protocol import NOTHING, Offset, decode_params, payload
+from .protocol import NOTHING, Offset, decode_params
 from .rpc_registry import rpc
 from .series import MAX_POINTS, SeriesResult, series
 
@@ -57,7 +57,7 @@ def publish_item(raw: msgspec.Raw) -> Item:
 
 def _item(params: PublishParams) -> Item:
     check_name("stream", params.stream)
-    return Item(params.stream, payload(params.data), **labels_of(params))
+    return Item(params.stream, payload_of(params), **labels_of(params))
 
 
 def published(appended: Appended) -> str:

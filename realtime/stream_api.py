@@ -82,7 +82,7 @@ ROUTES = (
             errors.StorageFull,
             errors.InternalError,
         ),
-        {408: "107: The body stopped coming.", 415: "107: The body is no JSON, and no Content-Type says what it is."},
+        {408: "107: The body stopped coming.", 415: "107: The body is compressed, or is no JSON and no Content-Type says what it is."},
     ),
     Route(
         "GET",
@@ -135,6 +135,10 @@ ROUTES = (
 )
 
 
+# Who asks for something else is told.
+THERE = ", ".join(dict.fromkeys(f"{route.path}<offset>" if route.path.endswith("/") else route.path for route in ROUTES))
+
+
 class StreamApi(Endpoint):
     """One request to a stream."""
 
@@ -147,7 +151,7 @@ class StreamApi(Endpoint):
         self.stream_name, _, path = self.scope["path"].removeprefix(PREFIX).partition("/")
         routes = [route for route in ROUTES if _leads(route.path, path)]
         if not routes:
-            raise Refusal(404, UnknownMethod.code, str(UnknownMethod(self.scope["path"])))
+            raise Refusal(404, UnknownMethod.code, f"{UnknownMethod(self.scope['path'])}: a stream has {THERE}")
         self.allowed = tuple(method for route in routes for method in _methods(route))
         super().screen()
         self.route = next(route for route in routes if self.scope["method"] in _methods(route))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from typing import Annotated
 
 import msgspec
@@ -173,11 +174,14 @@ def read_latest(identity: Identity, name: str, query: LatestQuery, known: str) -
 
 
 def _has(known: str, tag: str) -> bool:
-    """Whether If-None-Match names `tag`. A proxy that compresses makes a tag weak."""
-    return tag in {part.strip().removeprefix("W/") for part in known.split(",")}
+    """Whether If-None-Match names `tag`, or any. A proxy that compresses makes a tag weak."""
+    return known.strip() == "*" or tag in {part.strip().removeprefix("W/") for part in known.split(",")}
 
 
 # Bytes
+
+
+_offset = re.compile(r"[0-9]{1,18}")
 
 
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -185,20 +189,20 @@ class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def blob(request: Request) -> Answer:
-    offset = int(request.rest) if request.rest.isascii() and request.rest.isdecimal() and len(request.rest) < 19 else 0
-    tag, content_type, content = await request.read(read_blob, request.stream, offset, request.header("If-None-Match"))
+    tag, content_type, content = await request.read(read_blob, request.stream, request.rest, request.header("If-None-Match"))
     headers = (*KEPT, *BLOB, (b"etag", tag.encode()), (b"content-disposition", _disposition(content_type)))
     return Answer(200 if content is not None else 304, content_type.encode(), content or b"", headers)
 
 
-def read_blob(identity: Identity, name: str, offset: int, known: str) -> tuple[str, str, bytes | None]:
+def read_blob(identity: Identity, name: str, record: str, known: str) -> tuple[str, str, bytes | None]:
     """Tag, content type and bytes; no bytes for a reader who has them. Runs in a reader thread. Raises UnknownStream, UnknownRecord."""
     stream = access.readable(identity, name)
+    offset = int(record) if _offset.fullmatch(record) else 0
     found = Record.objects.filter(stream=stream, offset=offset, blob__isnull=False)
     tag = f'"{stream.epoch}.{offset}"'
     content_type = found.values_list("content_type", flat=True).first()
     if content_type is None:
-        raise UnknownRecord(name, offset)
+        raise UnknownRecord(name, record)
     content = None if _has(known, tag) else bytes(found.values_list("blob", flat=True).get() or b"")
     return tag, content_type, content
 

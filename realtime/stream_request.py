@@ -181,7 +181,10 @@ def parse_query(text: bytes, query: type[T]) -> T:
         pairs = parse_qsl(text.decode(), keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError as error:
         raise BadRequest("query", f"is not right: {error}") from None
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise BadRequest("query", "must name each parameter once")
     try:
-        return msgspec.convert(dict(pairs), query, strict=False)
+        return msgspec.convert(values, query, strict=False)
     except msgspec.ValidationError as error:
         raise misfit(error, "query") from None

@@ -23,7 +23,7 @@ from .errors import (
     UnknownStream,
     WirelogError,
 )
-from .items import MAX_CONTENT_TYPE, Item, labels_of
+from .items import MAX_CONTENT_TYPE, Item, labels_of, payload_of
 from .journal import Appended, Outcome, Rejected
 from .protocol import Offset, misfit, payload
 from .stream_request import Request, demand_credential
@@ -52,7 +52,7 @@ HEADERS = {
 
 class PublishQuery(msgspec.Struct, forbid_unknown_fields=True):
     batch: Annotated[bool, Meta(description="The body is a JSON array of envelopes.")] = False
-    atomic: Annotated[bool, Meta(description="All records of a batch or none.")] = False
+    atomic: Annotated[bool, Meta(description="All records of a batch or none; of a batch only.")] = False
 
 
 class Envelope(msgspec.Struct, forbid_unknown_fields=True):
@@ -98,6 +98,8 @@ async def publish(request: Request) -> Answer:
             return await _publish_batch(request, identity, _lines(request.body), NDJSON)
         if request.query.batch:
             return await _publish_batch(request, identity, _elements(request.body), JSON)
+        if request.query.atomic:
+            raise BadRequest("atomic", "is for a batch: send application/x-ndjson, or batch=1 with a JSON array")
         return await _publish_one(request, identity, kind, content_type)
     except WirelogError as error:
         demand_credential(identity, error)
@@ -123,7 +125,7 @@ def _json(body: bytes, kind: str) -> str:
     try:
         return payload(body)
     except BadRequest as error:
-        if kind not in FORMS:
+        if kind not in FORMS or not body:
             raise
         message = f"{error}. Name the Content-Type of anything but JSON: it is stored as a blob"
         raise Refusal(415, error.code, message) from None
@@ -158,9 +160,12 @@ def _tags(name: str, text: str) -> dict[str, str] | None:
     if not all(tag and equals for tag, equals, _ in pairs):
         raise BadRequest(name, "must be name=value, separated by commas")
     try:
-        return {unquote(tag, errors="strict"): unquote(value, errors="strict") for tag, _, value in pairs} or None
+        tags = {unquote(tag, errors="strict"): unquote(value, errors="strict") for tag, _, value in pairs}
     except UnicodeDecodeError:
         raise BadRequest(name, "is not percent-encoded UTF-8") from None
+    if len(tags) < len(pairs):
+        raise BadRequest(name, "must name each tag once")
+    return tags or None
 
 
 def _time(name: str, value: int | str | None) -> int | None:
@@ -230,7 +235,7 @@ def _check_batch(request: Request, count: int) -> None:
 def _item(stream: str, identity: Identity, line: bytes) -> Item | BadRequest:
     try:
         envelope = msgspec.json.decode(line, type=Envelope)
-        data = "null" if envelope.removed and not bytes(envelope.data) else payload(envelope.data)
+        data = payload_of(envelope)
         labels = labels_of(envelope) | {"device_time": _time("device_time", envelope.device_time)}
     except BadRequest as error:
         return error

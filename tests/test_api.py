@@ -143,6 +143,27 @@ async def test_a_tombstone_is_published_like_a_record(engine: Engine) -> None:
     assert (await elsewhere(Record.objects.get, stream__name="room")).removed
 
 
+async def test_a_tombstone_needs_no_data(engine: Engine) -> None:
+    assert (await call(engine, "publish", channel="room", key="k", removed=True))["offset"] == 1
+    told = await call(engine, "rpc", method="publish", params={"stream": "room", "key": "k", "removed": True})
+    assert told["data"]["offset"] == 2
+    assert await elsewhere(lambda: set(Record.objects.values_list("data", "removed"))) == {("null", True)}
+
+
+@pytest.mark.parametrize(
+    "method, request_, told",
+    [
+        ("publish", {"channel": "a b", "data": 1}, "channel must be a stream name: 1 to 128 of "),
+        ("publish", {"channel": "room", "content_type": "png", "b64data": "AA=="}, "content_type must be a media type, such as image/png"),
+        ("disconnect", {"user": "7", "disconnect": {"reason": "a\r\nb"}}, "disconnect.reason must be printable ASCII"),
+    ],
+)
+async def test_a_text_that_does_not_fit_is_told_in_words(engine: Engine, method: str, request_: dict[str, Any], told: str) -> None:
+    code, message = await refused(engine, method, **request_)
+    assert code == 107
+    assert message.startswith(f"bad request: {told}")
+
+
 async def test_bytes_become_a_blob_with_their_type(engine: Engine) -> None:
     sent = base64.b64encode(b"\x00\xff").decode()
     await call(engine, "publish", channel="room", b64data=sent)
@@ -473,10 +494,16 @@ async def test_rpc_runs_as_the_key(engine: Engine) -> None:
 
 
 async def post(path: str, body: bytes, **headers: str) -> tuple[int, Any]:
+    status, _, content = await ask(path, body, **headers)
+    return status, json.loads(content)
+
+
+async def ask(path: str, body: bytes, **headers: str) -> tuple[int, dict[bytes, bytes], bytes]:
     scope = {
         "type": "http",
         "method": "POST",
         "path": path,
+        "client": ("192.0.2.9", 4711),
         "headers": [(b"host", b"testserver"), *((name.encode(), value.encode()) for name, value in headers.items())],
     }
     client: Any = ApplicationCommunicator(routing.Application(None), scope)  # type: ignore[no-untyped-call]
@@ -484,7 +511,7 @@ async def post(path: str, body: bytes, **headers: str) -> tuple[int, Any]:
     start = await client.receive_output()
     content = (await client.receive_output())["body"]
     await client.wait()
-    return start["status"], json.loads(content)
+    return start["status"], dict(start["headers"]), content
 
 
 @pytest.mark.parametrize(
@@ -512,6 +539,27 @@ async def test_errors_are_told_in_the_body_or_as_the_client_wants_by_the_status(
     told, answer = await post(f"/api/{path}", sent, **{"x-api-key": key})
     assert (told, answer["error"]["code"]) == (200, code)
     assert await post(f"/api/{path}", sent, **{"x-api-key": key, "x-centrifugo-error-mode": "transport"}) == (status, answer)
+
+
+async def test_a_call_that_came_too_early_is_told_when_to_come_back(engine: Engine, settings: Any) -> None:
+    scopes = [{"pattern": "room", "actions": ["publish"]}]
+    _, key = await elsewhere(ApiKey.generate, name="key", scopes=scopes, publish_rate=1)
+    sent = json.dumps({"channels": ["room"] * 5, "data": 1}).encode()
+    assert (await post("/api/broadcast", sent, **{"x-api-key": key}))[0] == 200
+    status, headers, _ = await ask("/api/broadcast", sent, **{"x-api-key": key, "x-centrifugo-error-mode": "transport"})
+    assert (status, headers[b"retry-after"]) == (429, b"5")
+
+
+async def test_a_deed_is_noted_with_the_address_that_it_came_from(engine: Engine) -> None:
+    _, key = await elsewhere(ApiKey.generate, name="key", scopes=[{"pattern": "*", "actions": ["manage"]}])
+    for method, body in (
+        ("disconnect", {"user": "7"}),
+        ("unsubscribe", {"user": "7", "channel": "room"}),
+        ("history_remove", {"channel": "room"}),
+    ):
+        assert (await post(f"/api/{method}", json.dumps(body).encode(), **{"x-api-key": key}))[1] == {"result": {}}
+    noted = await elsewhere(lambda: dict(AuditEntry.objects.values_list("action", "address")))
+    assert noted == dict.fromkeys(("connection.disconnect", "connection.unsubscribe", "stream.history_remove"), "192.0.2.9")
 
 
 async def test_a_key_that_is_in_use_ends_when_it_is_revoked(engine: Engine) -> None:

@@ -181,6 +181,8 @@ def test_an_unknown_path_is_not_found(door: Door) -> None:
     key = bearer("publish")
     for path in UNKNOWN:
         assert publish(door, key, f"/api/streams/{path}") == (404, 104), path
+    detail = door.get("/api/streams/room", key).json()["detail"]
+    assert detail == "unknown method '/api/streams/room': a stream has records, latest, download, events, blobs/<offset>"
 
 
 def test_another_method_is_told_which_ones_there_are(door: Door) -> None:
@@ -216,6 +218,7 @@ QUERIES = [
     ("atomic=maybe", "atomic"),
     ("batch", "query"),
     ("batch=%ff", "query"),
+    ("batch=1&batch=0", "query"),
     ("&".join(["batch=1"] * 30), "query"),
 ]
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -261,7 +262,7 @@ def test_latest_is_not_sent_again_while_nothing_has_changed(door: Door, room: St
     reply = door.get(LATEST)
     tag = reply.headers["etag"]
     assert reply.headers["cache-control"] == "private, no-cache"
-    for known in (tag, f"W/{tag}", f'"x", {tag}'):
+    for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
         again = door.get(LATEST, {"If-None-Match": known})
         assert (again.status, again.body, again.headers["etag"], "content-length" in again.headers) == (304, b"", tag, False)
     append("room", "2", key="a")
@@ -324,6 +325,8 @@ def test_there_are_no_bytes_where_there_are_none(door: Door) -> None:
     append("room", "1")
     append("room", "", blob=b"x", content_type="a/b")
     for rest in ("0", "1", "3", "x", "-2", "2/", "٢", "9" * 30, "2%00"):
-        assert refused(door.get(f"/api/streams/room/blobs/{rest}")) == (404, 102, ""), rest
+        reply = door.get(f"/api/streams/room/blobs/{rest}")
+        assert refused(reply) == (404, 102, ""), rest
+        assert repr(unquote(rest)) in reply.json()["detail"]
     Record.objects.filter(offset=2).update(blob=None)
     assert refused(door.get("/api/streams/room/blobs/2"))[0] == 404

@@ -1,5 +1,6 @@
 """Publishing over plain HTTP: what a body and its headers become, and what is answered for each record."""
 
+import gzip
 import json
 from collections.abc import Iterator
 
@@ -49,6 +50,14 @@ def stored() -> list[tuple[int, str]]:
 
 
 # One record
+
+
+def test_headers_in_several_lines_are_one_list(door: Door, key: dict[str, str]) -> None:
+    twice = [(b"wirelog-tags", b"unit=C"), (b"wirelog-tags", b"place=roof")]
+    assert door.open("POST", PUBLISH, key, twice).give(b"1").reply().status == 201
+    assert json.loads(Record.objects.get().tags) == {"unit": "C", "place": "roof"}
+    two_types = [(b"content-type", b"application/json"), (b"content-type", b"text/plain")]
+    assert refused(door.open("POST", PUBLISH, key, two_types).give(b"1").reply()) == (400, 107, "Content-Type")
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", FORM, ""])
@@ -105,6 +114,7 @@ BAD_HEADERS = [
     ("Wirelog-Tags", "=a", "Wirelog-Tags"),
     ("Wirelog-Tags", "a=1,", "Wirelog-Tags"),
     ("Wirelog-Tags", "a=%ff", "Wirelog-Tags"),
+    ("Wirelog-Tags", "a=1,%61=2", "Wirelog-Tags"),
     ("Wirelog-Tags", "a=%0d%0aSet-Cookie: x", "tags.a"),
     ("Wirelog-Tags", ",".join(f"t{number}=1" for number in range(33)), "tags"),
     ("Wirelog-Expect-Offset", "-1", "Wirelog-Expect-Offset"),
@@ -120,7 +130,7 @@ def test_a_header_that_makes_no_sense_is_refused_by_name(door: Door, key: dict[s
     assert stored() == []
 
 
-BAD_JSON = [b"", b"{", b"nan", b'"\xff"', b'"\\ud800"', b"[" * 65 + b"]" * 65, b"1 2", b"\x00", b"cpu=1"]
+BAD_JSON = [b"{", b"nan", b'"\xff"', b'"\\ud800"', b"[" * 65 + b"]" * 65, b"1 2", b"\x00", b"cpu=1"]
 
 
 @pytest.mark.parametrize("content_type, status", [("application/json", 400), (FORM, 415)])
@@ -130,6 +140,22 @@ def test_what_is_not_json_is_refused(door: Door, key: dict[str, str], content_ty
         assert (reply.status, reply.json()["code"]) == (status, 107), body
         assert "data" in reply.json()["detail"]
     assert stored() == []
+
+
+@pytest.mark.parametrize("content_type", ["application/json", FORM, ""])
+def test_a_body_that_is_not_there_is_missed_by_name(door: Door, key: dict[str, str], content_type: str) -> None:
+    headers = key | ({"Content-Type": content_type} if content_type else {})
+    assert refused(door.post(PUBLISH, b"", headers)) == (400, 107, "data")
+
+
+def test_a_compressed_body_is_not_taken_for_what_it_holds(door: Door, key: dict[str, str]) -> None:
+    squeezed = gzip.compress(b'{"cpu": 1}')
+    for content_type in ("application/json", "image/png", "application/x-ndjson"):
+        reply = door.post(PUBLISH, squeezed, key | {"Content-Type": content_type, "Content-Encoding": "gzip"})
+        assert refused(reply) == (415, 107, "")
+        assert reply.headers["accept-encoding"] == "identity"
+    assert stored() == []
+    assert door.post(PUBLISH, b"1", key | {"Content-Encoding": "identity"}).status == 201
 
 
 def test_a_payload_over_the_limit_of_its_stream_is_refused(door: Door, key: dict[str, str]) -> None:
@@ -331,6 +357,8 @@ BROKEN_BATCHES = [
     ({}, "?batch=1", b"[]", 400, "body"),
     ({}, "?batch=1", b'{"data":1}', 400, "body"),
     ({}, "?batch=1", b'[{"data":1},]', 400, "body"),
+    # An array would become one record.
+    ({}, "?atomic=1", b'[{"data":1}]', 400, "atomic"),
     (NDJSON, "", b'{"data":1}\n' * 1001, 413, ""),
     (NDJSON | {"Wirelog-Key": "k"}, "", b'{"data":1}', 400, "Wirelog-Key"),
     (NDJSON | {"Idempotency-Key": "k"}, "", b'{"data":1}', 400, "Idempotency-Key"),
