@@ -11,7 +11,7 @@ from channels.exceptions import StopConsumer
 from . import callers, engine
 from .callers import Caller
 from .endpoint import Endpoint, Refusal
-from .errors import FOREIGN_ORIGIN, BadRequest, Close
+from .errors import FOREIGN_ORIGIN, SERVER_ERROR, BadRequest, Close
 from .session import Session
 from .writer import AsgiSocket, Socket, Writer
 
@@ -84,7 +84,7 @@ class WebSocketConsumer(AsyncConsumer):
         except Exception:
             # The edge: an error of ours ends this connection, which comes back and resumes.
             logger.exception("A command could not be run.")
-            self.session.fail()
+            self.session.close(SERVER_ERROR)
 
     def _start_close(self, close: Close) -> None:
         self.closing = asyncio.create_task(self._close(close))

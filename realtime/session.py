@@ -57,6 +57,9 @@ from .pump import Pump
 from .rates import Conduct
 from .resume import open_feed, result_of, start_of
 
+# Commands of one frame after which everybody else has a turn.
+TURN = 100
+
 
 class Session:
     def __init__(self, engine: Engine, caller: Caller, wake: Callable[[], None], abort: Callable[[], None]) -> None:
@@ -105,9 +108,11 @@ class Session:
             self.outbox.pong(self.engine.loop.time())
             return
         try:
-            for command in protocol.decode(frame):
+            for number, command in enumerate(protocol.decode(frame), 1):
                 if self.closing is None:
                     await self._run(command)
+                if number % TURN == 0:
+                    await asyncio.sleep(0)
         except Disconnect as disconnect:
             self.close(disconnect.close)
         # Replies first: what is replayed could keep them waiting behind slow handlers of the client.
@@ -139,7 +144,6 @@ class Session:
     async def _connect(self, number: int, request: ConnectRequest) -> None:
         self._connect_seen = True
         self.credential, identity = await identify(self.engine, self.caller, request.token)
-        now = self.engine.loop.time()
         interval = self.engine.limits.ping_seconds
         self.engine.seats.take(identity)
         self.identity = identity
@@ -147,7 +151,7 @@ class Session:
         self.engine.presence.connected(self.member)
         self.engine.presence.key_used(identity.principal)
         # Spread, so that those who came together are not pinged together for ever.
-        self.outbox.start_pings(now + random.uniform(interval / 2, interval))
+        self.outbox.start_pings(self.engine.loop.time() + random.uniform(interval / 2, interval))
         data = msgspec.json.encode({"user": identity.principal, "name": identity.label})
         result = protocol.ConnectResult(self.client, option("VERSION"), int(interval), True, msgspec.Raw(data))
         self._control(protocol.reply(number, "connect", result))
@@ -288,8 +292,8 @@ class Session:
         self._land()
         if isinstance(outcome, WirelogError):
             self._refuse(number, outcome)
-            return
-        self._control(f'{{"id":{number},"rpc":{{"data":{rpc_methods.published(outcome)}}}}}')
+        else:
+            self._control(f'{{"id":{number},"rpc":{{"data":{rpc_methods.published(outcome)}}}}}')
 
     def _land(self) -> None:
         self._in_flight -= 1
@@ -377,10 +381,6 @@ class Session:
         for subscription in list(self._streams):
             self.engine.hub.unsubscribe(subscription)
             self._left(subscription)
-
-    def fail(self) -> None:
-        """An error of ours that no answer fits."""
-        self.close(SERVER_ERROR)
 
     def leave(self) -> None:
         """The connection is gone: forget it everywhere."""

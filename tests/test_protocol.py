@@ -74,6 +74,8 @@ def test_a_command_without_an_id_or_a_method_is_a_pong(frame: str) -> None:
         "\ud800",
         b"\xff\xfe",
         b"\x00",
+        "{}\n" * 10_001,
+        b"{}\n" * 10_001,
     ],
 )
 def test_it_disconnects_what_is_not_a_frame_of_commands(frame: str | bytes) -> None:

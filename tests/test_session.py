@@ -380,6 +380,21 @@ async def test_a_pong_in_any_shape_is_one_and_a_stray_one_is_ignored(engine: Eng
     assert alice.closing is None
 
 
+async def test_a_frame_of_many_messages_keeps_nobody_else_waiting(engine: Engine) -> None:
+    turns = 0
+
+    async def somebody_else() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(somebody_else())
+    await Client(engine).session.receive("{}\n" * 10_000)
+    other.cancel()
+    assert turns >= 100
+
+
 async def test_a_closing_handshake_that_does_not_end_is_aborted(engine: Engine) -> None:
     client = Client(engine)
     client.session.close(STALE)

@@ -1,0 +1,122 @@
+"""What our WebSocket of uvicorn does with the bytes that it is given. How it serves is in end_to_end/."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from realtime.uvicorn_server import TURN_BYTES, WebSocket
+
+from .end_to_end.rawsocket import HANDSHAKE, PING, TEXT, frame
+from .waiting import eventually
+
+
+class Transport(asyncio.Transport):
+    """One whose peer sends when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = True
+        self.closed = False
+        self.written = b""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class App:
+    """Keeps what it is told, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] != "websocket.disconnect":
+            self.heard.append(message["text"])
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
+
+
+@pytest.fixture
+def transport() -> Transport:
+    return Transport()
+
+
+@pytest.fixture
+async def socket(app: App, transport: Transport) -> AsyncIterator[WebSocket]:
+    state = ServerState()
+    socket = WebSocket(Config(app, ws_max_size=1_048_576, ws_ping_interval=None, log_config=None), state, {})
+    socket.connection_made(transport)
+    socket.data_received(HANDSHAKE.format(path="/", host="localhost", port=80, headers="").encode())
+    await eventually(lambda: socket.handshake_complete)
+    yield socket
+    socket.connection_lost(None)
+    await asyncio.gather(*state.tasks)
+
+
+async def test_who_sends_thousands_of_tiny_frames_keeps_nobody_else_waiting(socket: WebSocket, transport: Transport, app: App) -> None:
+    waiting_at: list[int] = []
+
+    async def somebody_else() -> None:
+        while True:
+            waiting_at.append(len(app.heard))
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(somebody_else())
+    socket.data_received(frame(TEXT, b"{}") * 10_000)
+    assert not transport.reading
+    await eventually(lambda: len(app.heard) == 10_000)
+    other.cancel()
+    # The longest that it had to wait for a turn, in frames.
+    assert max(after - before for before, after in pairwise(waiting_at)) <= 2 * TURN_BYTES / len(frame(TEXT, b"{}"))
+    assert transport.reading
+
+
+async def test_what_comes_in_one_read_is_heard_whole_and_in_order(socket: WebSocket, transport: Transport, app: App) -> None:
+    texts = [str(number) * (number % 50 * 200) for number in range(500)]
+    data = b"".join(frame(TEXT, text.encode()) + frame(PING, b"") for text in texts)
+    for start in range(0, len(data), 262_144):
+        await eventually(lambda: transport.reading)
+        socket.data_received(data[start : start + 262_144])
+    await eventually(lambda: len(app.heard) == len(texts))
+    assert app.heard == texts
+
+
+async def test_while_something_is_unread_the_socket_is_not_read(socket: WebSocket, transport: Transport, app: App) -> None:
+    """Else who sends without a pause would fill the memory."""
+    socket.data_received(frame(TEXT, b"x" * TURN_BYTES) * 100)
+    while socket.unread:
+        assert not transport.reading
+        await asyncio.sleep(0)
+    await eventually(lambda: transport.reading)
+
+
+async def test_of_a_connection_that_is_over_nothing_more_is_handled(socket: WebSocket, transport: Transport, app: App) -> None:
+    socket.data_received(frame(TEXT, b"{}") * 10_000)
+    transport.close()
+    await eventually(lambda: not socket.unread)
+    assert len(app.heard) < 10_000
