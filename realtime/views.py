@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_not_required, user_passes_test
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -25,7 +26,7 @@ from .names import display_names
 from .protocol import Publication
 from .reads import page_before
 
-FIRST_PAGE = 50
+FIRST_PAGE = 100
 # A chart starts with a few minutes of a feed that measures every second.
 CHART_PAGE = 300
 TABLE_ROWS = 30
@@ -149,7 +150,7 @@ def _of_view(view: str, page: list[Publication], names: dict[str, str], identity
     if view == "chart":
         return {"table": _table(page[-TABLE_ROWS:])}
     if view == "raw":
-        return {"rows": [_raw_row(record, names) for record in reversed(page)]}
+        return {"rows": [_raw_row(record, names) for record in reversed(page)], "newest": not page or page[-1].offset == found.head}
     marker = ReadMarker.objects.filter(user=identity.user_id, stream=found).values_list("offset", flat=True).first() or 0
     return {
         "marker": marker,
@@ -164,6 +165,8 @@ def _about(found: Stream) -> str:
     readers, writers = AUDIENCES[Audience(found.readers)], AUDIENCES[Audience(found.writers)]
     plural = "" if found.readers == Audience.MEMBERS else "s"
     who = f"{readers} read{plural} and write{plural}" if readers == writers else f"{readers} read{plural}, {writers} write"
+    if found.archived:
+        who = f"archived, {readers} read{plural}"
     kept = f" · kept for {found.keep_days} days" if found.keep_days and found.kind != Kind.FEED else ""
     return who + (kept if found.durable else " · not stored")
 
@@ -220,8 +223,9 @@ GUIDE_STYLES = [f"css/{name}.css" for name in ["row", "wire", "feed", "composer"
 GUIDE_COLOURS = ["bg", "surface", "sunken", "line", "text", "muted", "accent", "good", "warn", "bad", "wire", "series-2", "series-4"]
 
 
-@user_passes_test(lambda user: user.is_staff)
 @require_safe
 def styleguide(request: HttpRequest) -> HttpResponse:
+    if not request.user.is_staff:
+        raise PermissionDenied
     samples = {"rows": stream_list.samples(), "calls": api_guide.parts("")[0].calls[:1]}
     return render(request, "styleguide.html", {"styles": GUIDE_STYLES, "colours": GUIDE_COLOURS, **samples})

@@ -1,7 +1,7 @@
 // The chart: numbers of the last minutes from history, then live; panels as the records have fields.
 
 import { ChartBuffer, gapsOf } from "./chart-buffer.js";
-import { numbersOf, panelsOf } from "./chart-fields.js";
+import { panelsOf } from "./chart-fields.js";
 import { ChartPanel } from "./chart-panel.js";
 import { ChartTable } from "./chart-table.js";
 import { History } from "./history.js";
@@ -103,7 +103,7 @@ export class Chart {
 
   toggleTable() {
     this.#table.toggle();
-    byId("charts").hidden = this.#table.shown;
+    this.#hideCharts();
     byId("chart-note").hidden = this.#table.shown;
     byId("table-toggle").setAttribute("aria-pressed", String(this.#table.shown));
     this.#resize();
@@ -121,8 +121,13 @@ export class Chart {
     const known = new Map(this.#panels.map((panel) => [key(panel.panel), panel]));
     this.#panels = wanted.map((panel) => known.get(key(panel)) ?? new ChartPanel(panel, "wirelog", (time) => this.#pointAt(time)));
     byId("charts").replaceChildren(...this.#panels.map((panel) => panel.element));
+    this.#hideCharts();
     for (const panel of this.#panels) if (!known.has(key(panel.panel))) panel.mount();
     byId("chart-empty").hidden = this.#panels.length > 0;
+  }
+
+  #hideCharts() {
+    byId("charts").hidden = this.#table.shown || this.#panels.length === 0;
   }
 
   #resize() {
@@ -157,5 +162,3 @@ export class Chart {
     setText(where, this.#head > 0 ? `${word} · offset ${grouped(this.#head)}` : word);
   }
 }
-
-export const hasNumbers = (record) => Object.keys(numbersOf(record.data)).length > 0;

@@ -62,5 +62,6 @@ function fill(row, { name, you, leaving }) {
   row.classList.toggle("person-leaving", leaving);
   row.querySelector(".dot").dataset.tone = leaving ? "warn" : "good";
   setText(row.querySelector(".person-name"), name);
+  row.querySelector(".person-name").title = name;
   setText(row.querySelector(".person-note"), leaving ? "reconnecting" : you ? "you" : "");
 }

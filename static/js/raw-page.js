@@ -13,11 +13,15 @@ const MAX_ROWS = 200;
 const PAGE = 50;
 
 const list = byId("raw");
+const records = json("records", []).map((publication) => recordOf(publication));
+// An older page stays as it is: what comes now has no place beside it.
+const past = records.length > 0 && records.at(-1).offset < page.head;
 // Not drawn yet, in order.
 let waiting = [];
 
 const live = new Live(page, {
   record(record) {
+    if (past) return;
     waiting.push(record);
     if (waiting.length > MAX_ROWS) waiting.shift();
     paint();
@@ -81,7 +85,7 @@ const pause = wirePause(live, { paused: () => {}, resumed: () => paint() });
 listen({ ".": pause, " ": pause });
 
 // Times that came with the page are in the server's zone.
-for (const record of json("records", []).map((publication) => recordOf(publication))) {
+for (const record of records) {
   const time = document.querySelector(`#o${record.offset} time`);
   if (time !== null) setText(time, dateAndClock(record.time));
 }

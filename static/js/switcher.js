@@ -33,23 +33,24 @@ export function wireSwitcher(form) {
     const open = streams !== null && document.activeElement === field;
     const found = open ? rank(streams, field.value).slice(0, SHOWN) : [];
     chosen = Math.min(chosen, Math.max(0, found.length - 1));
-    list.replaceChildren(...(found.length > 0 ? found.map((stream, index) => option(stream, index === chosen)) : [nothing()]));
+    list.replaceChildren(...(found.length > 0 ? found.map((stream, index) => option(stream, index)) : [nothing()]));
     list.hidden = !open;
     field.setAttribute("aria-expanded", String(open));
     if (found.length > 0) field.setAttribute("aria-activedescendant", `option-${chosen}`);
     else field.removeAttribute("aria-activedescendant");
   }
 
-  function option(stream, selected) {
+  function option(stream, index) {
     const item = document.createElement("a");
     item.className = "switcher-option";
-    item.id = `option-${selected ? chosen : stream.name}`;
+    item.id = `option-${index}`;
     item.role = "option";
     item.href = streamUrl(stream.name);
     item.tabIndex = -1;
-    item.setAttribute("aria-selected", String(selected));
+    item.setAttribute("aria-selected", String(index === chosen));
     const title = document.createElement("span");
     title.className = "switcher-title";
+    title.dir = "auto";
     title.textContent = stream.title || stream.name;
     const name = document.createElement("span");
     name.className = "switcher-name";
