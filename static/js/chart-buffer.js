@@ -2,7 +2,7 @@
 
 import { numbersOf } from "./chart-fields.js";
 
-const MAX_POINTS = 30_000;
+export const MAX_POINTS = 30_000;
 // A pause is a gap when it is this many times the usual interval, and not a mere hiccup.
 const GAP_INTERVALS = 3;
 const GAP_SECONDS = 2;
@@ -99,9 +99,19 @@ export class ChartBuffer {
     if (start > 0) start -= 1;
     return [this.times.slice(start), ...names.map((name) => (this.columns.get(name) ?? []).slice(start))];
   }
+
+  // What a panel draws of the last `seconds` before `now`: the times, a line for each field, and then the edges of the band around each;
+  // the gaps; and how many seconds one point stands for, 0 for each its own.
+  drawn(names, now, seconds, buckets) {
+    const raw = this.slice(names, now - seconds);
+    const gaps = gapsOf(raw[0], now, this.interval);
+    const { columns, seconds: point } = decimate(withHoles(raw, gaps), buckets);
+    const none = columns[0].map(() => null);
+    return { columns: [...columns, ...names.flatMap(() => [none, none])], gaps, point };
+  }
 }
 
-export function lowerBound(sorted, value) {
+function lowerBound(sorted, value) {
   let low = 0;
   let high = sorted.length;
   while (low < high) {

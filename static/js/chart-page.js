@@ -15,7 +15,7 @@ const live = new Live(page, {
   restart: (position) => chart.restart(position),
   subscribed: () => chart.seed(),
 });
-const chart = new Chart(page, records, live.subscription);
+const chart = new Chart(page, records, live);
 
 const pause = wirePause(live, {
   paused: () => chart.hold(true),
@@ -36,5 +36,6 @@ byId("table-toggle").addEventListener("click", () => chart.toggleTable());
 listen({ ".": pause, " ": pause, t: () => chart.toggleTable() });
 
 const kept = Number(read(WINDOW));
-show([1, 5, 15].includes(kept) ? kept : 5);
+const windows = [...byId("window").children].map((item) => Number(item.dataset.minutes));
+show(windows.includes(kept) ? kept : 5);
 live.start();

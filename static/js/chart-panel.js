@@ -1,16 +1,16 @@
 // One panel: title, legend, the newest value, the plot.
 
 import uPlot from "../uplot/uPlot.esm.js";
-import { decimate, gapsOf, withHoles } from "./chart-buffer.js";
 import { decimalsOf, scale, ticks } from "./chart-scale.js";
 import { clone, setText } from "./page.js";
-import { clock, clockSeconds } from "./times.js";
-import { grouped, number } from "./words.js";
+import { clock, clockSeconds, dayOnly } from "./times.js";
+import { duration, grouped, number } from "./words.js";
 
 const HEIGHT = 164;
 const AXIS_PX = 40;
 const FONT = "11px system-ui, sans-serif";
 const WORDS = "no records";
+const HOUR = 3_600;
 const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
 export class ChartPanel {
@@ -37,8 +37,8 @@ export class ChartPanel {
   mount() {
     const place = this.element.querySelector(".chart-plot");
     this.#plot?.destroy();
-    this.#plot = new uPlot(this.#options(place.clientWidth), [[], ...this.panel.fields.map(() => [])], place);
-    this.#legend.forEach((item, index) => this.#plot.setSeries(index + 1, { show: item.getAttribute("aria-pressed") === "true" }));
+    this.#plot = new uPlot(this.#options(place.clientWidth), [[], ...this.panel.fields.flatMap(() => [[], [], []])], place);
+    this.#legend.forEach((item, index) => this.#show(index, item.getAttribute("aria-pressed") === "true"));
   }
 
   resize() {
@@ -46,17 +46,15 @@ export class ChartPanel {
     if (width > 0 && width !== this.#plot.width) this.#plot.setSize({ width, height: HEIGHT });
   }
 
-  // Draws the last `seconds` before `now`. Returns how many seconds one point stands for; 0 for each its own.
-  draw(buffer, now, seconds) {
+  // Draws the last `seconds` before `now` of `source`. Returns how many seconds one point stands for; 0 for each its own.
+  draw(source, value, now, seconds) {
     const { fields, unit, title } = this.panel;
-    const raw = buffer.slice(fields, now - seconds);
-    this.#gaps = gapsOf(raw[0], now, buffer.interval);
-    const { columns, seconds: point } = decimate(withHoles(raw, this.#gaps), Math.max(100, this.#plot.width));
-    const value = buffer.latest(fields[0]);
+    const { columns, gaps, point } = source.drawn(fields, now, seconds, Math.max(100, this.#plot.width));
+    this.#gaps = gaps;
     this.#latest = value === null ? "–" : number(value);
     this.#showValue(this.#plot.cursor.idx ?? null);
     const plot = this.element.querySelector(".chart-plot");
-    plot.ariaLabel = `${title}, last ${seconds / 60} min, now ${value === null ? "unknown" : number(value)} ${unit}. Press t for a table.`;
+    plot.ariaLabel = `${title}, last ${duration(seconds)}, now ${value === null ? "unknown" : number(value)} ${unit}. Press t for a table.`;
     this.#plot.batch(() => {
       this.#plot.setData(columns, false);
       this.#plot.setScale("x", { min: now - seconds, max: now });
@@ -66,7 +64,7 @@ export class ChartPanel {
 
   // The newest value, or those under the cursor.
   #showValue(index) {
-    const there = index === null ? [] : this.#plot.data.slice(1).map((values) => values[index]);
+    const there = index === null ? [] : this.#plot.data.slice(1, 1 + this.panel.fields.length).map((values) => values[index]);
     const found = there.filter((value) => value !== null && value !== undefined);
     setText(this.element.querySelector(".chart-number"), found.length === 0 ? this.#latest : found.map(number).join(" · "));
     this.element.classList.toggle("chart-then", found.length > 0);
@@ -90,7 +88,18 @@ export class ChartPanel {
   #toggle(item, index) {
     const show = item.getAttribute("aria-pressed") !== "true";
     item.setAttribute("aria-pressed", String(show));
-    this.#plot.setSeries(index + 1, { show });
+    this.#show(index, show);
+  }
+
+  // The line of a field, with its band.
+  #show(index, show) {
+    for (const series of [1 + index, ...this.#edges(index)]) this.#plot.setSeries(series, { show });
+  }
+
+  // Where the lowest and the highest of a field stand among the series.
+  #edges(index) {
+    const low = 1 + this.panel.fields.length + 2 * index;
+    return [low, low + 1];
   }
 
   #colour(name) {
@@ -100,9 +109,9 @@ export class ChartPanel {
     return colour;
   }
 
-  #seriesColour(index) {
+  #seriesColour(index, css = "series-colour") {
     const probe = document.createElement("i");
-    probe.className = `series-${index + 1} series-colour`;
+    probe.className = `series-${index + 1} ${css}`;
     this.element.append(probe);
     const { color } = getComputedStyle(probe);
     probe.remove();
@@ -122,13 +131,15 @@ export class ChartPanel {
       cursor: { sync: { key: this.sync }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { time: true, auto: false }, y: { range: (_, low, high) => this.#range(low, high) } },
       axes: [
-        { ...axis, size: 24, space: 52, grid: { show: false }, values: (_, splits, __, ___, step) => splits.map((t) => (step < 60 ? clockSeconds : clock)(t * 1000)) },
+        { ...axis, size: 24, space: 52, grid: { show: false }, values: (_, splits, __, ___, step) => splits.map((t) => timeFormat(t, step)(t * 1000)) },
         { ...axis, size: AXIS_PX, splits: () => ticks(this.#scale), values: (_, splits) => splits.map((value) => this.#tick(value)) },
       ],
       series: [
         {},
-        ...this.panel.fields.map((name, index) => ({ label: name, stroke: this.#seriesColour(index), width: 1.5, points: { show: false }, spanGaps: false })),
+        ...this.panel.fields.map((name, index) => ({ label: name, stroke: this.#seriesColour(index), width: 1.5, points: { show: false } })),
+        ...this.panel.fields.flatMap((name) => [name, name]).map((label) => ({ label, width: 0, points: { show: false } })),
       ],
+      bands: this.panel.fields.map((_, index) => ({ series: this.#edges(index).reverse(), fill: this.#seriesColour(index, "series-band") })),
       hooks: {
         setCursor: [(plot) => this.#plot === plot && this.#showValue(plot.cursor.idx ?? null)],
         drawClear: [(plot) => this.#eachGap(plot, (left, width) => this.#shade(plot, shade, left, width))],
@@ -180,4 +191,10 @@ export class ChartPanel {
       if (right > left) act(left, right - left);
     }
   }
+}
+
+// Where a day begins the axis says which.
+function timeFormat(time, step) {
+  if (step >= HOUR && new Date(time * 1000).getHours() === 0) return dayOnly;
+  return step < 60 ? clockSeconds : clock;
 }

@@ -1,18 +1,21 @@
-// The chart: numbers of the last minutes from history, then live; panels as the records have fields.
+// The chart: numbers of the last minutes from history, of a longer time from the sums of the server, then live; panels as there are fields.
 
-import { ChartBuffer, gapsOf } from "./chart-buffer.js";
+import { ChartBuffer, MAX_POINTS, gapsOf } from "./chart-buffer.js";
 import { panelsOf } from "./chart-fields.js";
 import { ChartPanel } from "./chart-panel.js";
+import { ChartPast } from "./chart-past.js";
 import { ChartTable } from "./chart-table.js";
 import { History } from "./history.js";
 import { byId, setText } from "./page.js";
 import { painter } from "./paint.js";
-import { clockSeconds } from "./times.js";
-import { age, grouped } from "./words.js";
+import { clockSeconds, dateAndClock } from "./times.js";
+import { age, duration, grouped } from "./words.js";
 
 const PAINT_MS = 100;
 const PAGE = 300;
-const KEEP_SECONDS = 16 * 60;
+// The longest window that is drawn record by record.
+const RECORDS_SECONDS = 15 * 60;
+const KEEP_SECONDS = RECORDS_SECONDS + 60;
 // A stream of hundreds a second would load for minutes.
 const MAX_PAGES = 40;
 
@@ -22,6 +25,11 @@ export class Chart {
   #buffer = new ChartBuffer(KEEP_SECONDS);
   #panels = [];
   #table = new ChartTable(byId("table"));
+  #past;
+  // What is drawn: single records, or the sums of a time too long for them.
+  #source = this.#buffer;
+  // What came while the chart was held.
+  #waiting = [];
   #history;
   #seeding = false;
   // How far the clock of this browser is ahead of the server's: the smallest delay seen.
@@ -31,8 +39,9 @@ export class Chart {
   // Whether the cursor stands on a chart, as the last paint found it.
   #pointed = false;
 
-  constructor(page, records, subscription) {
+  constructor(page, records, { client, subscription }) {
     this.#history = new History(subscription, page.epoch);
+    this.#past = new ChartPast(client, page.stream, () => this.paint());
     this.#head = page.head;
     this.tail = page.tail;
     this.#buffer.append(records);
@@ -46,6 +55,11 @@ export class Chart {
   }
 
   add(record) {
+    if (this.held) {
+      this.#waiting.push(record);
+      if (this.#waiting.length > MAX_POINTS) this.#waiting.shift();
+      return;
+    }
     if (!record.passing) this.#head = record.offset;
     this.#ahead = Math.min(this.#ahead, Date.now() - record.time);
     if (this.#buffer.append([record])) this.#layOut();
@@ -56,6 +70,7 @@ export class Chart {
     this.#history.epoch = epoch;
     const { page, head } = await this.#history.newest(PAGE);
     this.#buffer.clear();
+    this.#past.forget();
     this.#head = head;
     this.#buffer.append(page);
     this.#layOut();
@@ -77,6 +92,7 @@ export class Chart {
   hold(held) {
     if (held) this.#heldAt = this.now;
     this.held = held;
+    if (!held) for (const record of this.#waiting.splice(0)) this.add(record);
     this.paint();
   }
 
@@ -98,7 +114,7 @@ export class Chart {
   }
 
   #wantsOlder() {
-    return this.#buffer.size > 0 && this.#buffer.first > this.tail && this.#buffer.times[0] > this.now - this.seconds;
+    return this.#buffer.size > 0 && this.#buffer.first > this.tail && this.#buffer.times[0] > this.now - Math.min(this.seconds, RECORDS_SECONDS);
   }
 
   toggleTable() {
@@ -115,10 +131,29 @@ export class Chart {
     this.paint();
   }
 
+  get #long() {
+    return this.seconds > RECORDS_SECONDS;
+  }
+
+  #choose(now) {
+    const source = (this.#long && this.#past.of(this.seconds, now)) || this.#buffer;
+    if (source === this.#source) return;
+    this.#source = source;
+    this.#layOut();
+  }
+
+  // In the order of the records. Of a time without a number those of the records tell what there could be.
+  get #fields() {
+    const { fields } = this.#source;
+    const known = this.#buffer.fields.filter((name) => fields.length === 0 || fields.includes(name));
+    return [...new Set([...known, ...fields])];
+  }
+
   #layOut() {
-    const wanted = panelsOf(this.#buffer.fields);
+    const wanted = panelsOf(this.#fields);
     const key = ({ fields }) => fields.join();
     const known = new Map(this.#panels.map((panel) => [key(panel.panel), panel]));
+    if (wanted.length === known.size && wanted.every((panel) => known.has(key(panel)))) return;
     this.#panels = wanted.map((panel) => known.get(key(panel)) ?? new ChartPanel(panel, "wirelog", (time) => this.#pointAt(time)));
     byId("charts").replaceChildren(...this.#panels.map((panel) => panel.element));
     this.#hideCharts();
@@ -138,7 +173,7 @@ export class Chart {
 
   // Where the cursor is, in words; until the next paint without one.
   #pointAt(time) {
-    setText(byId("chart-where"), `at ${clockSeconds(time * 1000)}`);
+    setText(byId("chart-where"), `at ${(this.#long ? dateAndClock : clockSeconds)(time * 1000)}`);
     byId("chart-where").classList.remove("chart-silent");
     this.#pointed = true;
   }
@@ -148,10 +183,21 @@ export class Chart {
     this.#pointed = false;
     if (this.#table.shown) this.#table.draw(this.#buffer);
     else {
-      const points = this.#panels.map((panel) => panel.draw(this.#buffer, now, this.seconds));
-      const coarsest = Math.max(0, ...points);
-      setText(byId("chart-note"), coarsest > 0 ? `1 point = ${coarsest.toFixed(coarsest < 1 ? 1 : 0)} s, lowest and highest` : "");
+      this.#choose(now);
+      const points = this.#panels.map((panel) => panel.draw(this.#source, this.#buffer.latest(panel.panel.fields[0]), now, this.seconds));
+      setText(byId("chart-note"), this.#note(Math.max(0, ...points)));
     }
+    this.#showWhere(now);
+  }
+
+  #note(point) {
+    if (this.#long && this.#past.trouble !== "") return this.#past.trouble;
+    if (point === 0) return "";
+    if (this.#source === this.#buffer) return `1 point = ${point.toFixed(point < 1 ? 1 : 0)} s, lowest and highest`;
+    return `1 point = ${duration(point)} · mean, lowest to highest`;
+  }
+
+  #showWhere(now) {
     const where = byId("chart-where");
     const at = this.#buffer.times.at(-1);
     if (at === undefined || this.#pointed) return;

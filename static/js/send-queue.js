@@ -1,6 +1,8 @@
 // What waits to be sent, in order, one after another. Each item keeps its idempotency key until the server has confirmed it, also over a
 // reload: a retry can never store it twice. Pure but for what it is given: a store, a way to publish, timers.
 
+import { sentence } from "./words.js";
+
 // Codes below 100 are the client's own: the connection went away, nobody knows the outcome.
 const isTransport = (error) => !(error?.code >= 100);
 const RETRY_MS = 2000;
@@ -124,9 +126,4 @@ export class SendQueue {
     this.#items = this.#items.filter((candidate) => candidate !== item);
     this.#store.remove(item);
   }
-}
-
-function sentence(error) {
-  const text = error.message || `error ${error.code}`;
-  return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }

@@ -7,11 +7,13 @@ const whole = format({ dateStyle: "long", timeStyle: "long" });
 const weekday = format({ weekday: "long" });
 const day = format({ day: "numeric", month: "long" });
 const dayOfYear = format({ day: "numeric", month: "long", year: "numeric" });
+const dayShort = format({ day: "numeric", month: "short" });
 const dayTime = format({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 export const clock = (time) => minute.format(time);
 export const clockSeconds = (time) => second.format(time);
 export const absolute = (time) => whole.format(time);
+export const dayOnly = (time) => dayShort.format(time);
 export const dateAndClock = (time) => dayTime.format(time);
 
 const pad = (value) => String(value).padStart(2, "0");

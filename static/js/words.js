@@ -61,13 +61,20 @@ export function grouped(value) {
   return rest === undefined ? groups : `${groups}.${rest}`;
 }
 
-export function age(time, now) {
-  if (!time) return "";
-  const seconds = Math.max(0, Math.floor((now - time) / 1000));
+export const age = (time, now) => (time ? duration(Math.max(0, Math.floor((now - time) / 1000))) : "");
+
+// In the largest unit of which it is one at least.
+export function duration(seconds) {
   if (seconds >= 86400) return `${Math.floor(seconds / 86400)} d`;
   if (seconds >= 3600) return `${Math.floor(seconds / 3600)} h`;
   if (seconds >= 60) return `${Math.floor(seconds / 60)} min`;
   return `${seconds} s`;
+}
+
+// What the server says of an error.
+export function sentence(error) {
+  const text = error.message || `error ${error.code}`;
+  return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }
 
 export const badge = (count) => (count > 99 ? "99+" : String(count));

@@ -490,12 +490,21 @@ Record.objects.bulk_update(records, ["received"], batch_size=100)
 """
     assert room.server.manage("shell", "-c", code).returncode == 0
     page = people.open(room.server, "alice", "/s/iot:pi/")
+    page.click("[data-minutes='60']")
+    page.locator("#chart-note:has-text('1 point = 10 s')").wait_for()
     page.click("[data-minutes='15']")
+    page.locator("#chart-note:has-text('1 point')").wait_for(state="hidden")
     page.click("#table-toggle")
     page.locator("#table tbody tr").first.wait_for()
     assert page.locator("#table tbody tr:first-child td").all_inner_texts()[1] == "800"
     publish(room.server, {"t": 1234}, "iot:pi")
     page.locator("#table tbody tr:first-child td:has-text('1 234')").wait_for()
+    page.keyboard.press(".")
+    publish(room.server, {"t": 5678}, "iot:pi")
+    page.locator("#banner:has-text('1 new')").wait_for()
+    assert page.locator("#table tbody tr:first-child td").all_inner_texts()[1] == "1\u202f234"
+    page.keyboard.press(".")
+    page.locator("#table tbody tr:first-child td:has-text('5 678')").wait_for()
 
 
 def test_raw_shows_what_comes_newest_first(people: People, room: Room) -> None:

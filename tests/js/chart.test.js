@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ChartBuffer, decimate, gapsOf, interval, withHoles } from "../../static/js/chart-buffer.js";
 import { numbersOf, panelsOf } from "../../static/js/chart-fields.js";
+import { ChartPast } from "../../static/js/chart-past.js";
 import { decimalsOf, scale, ticks } from "../../static/js/chart-scale.js";
+import { ChartSeries, questionOf } from "../../static/js/chart-series.js";
 
 const record = (offset, seconds, data) => ({ offset, time: seconds * 1000, data });
 const titles = (panels) => panels.map(({ title }) => title);
@@ -81,6 +83,86 @@ test("many points become lowest and highest of each stretch, and peaks stay", ()
   assert.equal(columns[0].length, 100);
   assert.ok(columns[1].includes(99));
   assert.ok(Math.abs(seconds - 20) < 0.1);
+});
+
+test("records are drawn as lines without bands, with holes where nothing came", () => {
+  const buffer = new ChartBuffer(900);
+  buffer.append([0, 1, 2, 30, 31].map((second, index) => record(index + 1, second, { a: second })));
+  const { columns, gaps, point } = buffer.drawn(["a"], 31, 60, 100);
+  assert.deepEqual(columns[1], [0, 1, 2, null, 30, 31]);
+  assert.deepEqual([columns.length, columns[2], columns[3]], [4, Array(6).fill(null), Array(6).fill(null)]);
+  assert.deepEqual([gaps, point], [[[2, 30]], 0]);
+});
+
+const answer = (values, { width = 10_000, start = 0 } = {}) => ({
+  times: values.map((_, index) => (start + index) * width),
+  width,
+  fields: { a: { mean: values, min: values.map((value) => value - 1), max: values.map((value) => value + 1) } },
+});
+
+test("sums are drawn as means with a band, in the middle of their time", () => {
+  const { columns, gaps, point } = new ChartSeries(answer([5, 6, 7])).drawn(["a", "b"], 30);
+  assert.deepEqual(columns, [[5, 15, 25], [5, 6, 7], [null, null, null], [4, 5, 6], [6, 7, 8], [null, null, null], [null, null, null]]);
+  assert.deepEqual([gaps, point], [[], 10]);
+});
+
+test("a time without sums is a gap when it is longer than usual", () => {
+  const { times, ...rest } = answer([1, 2, 3, 4]);
+  const series = new ChartSeries({ ...rest, times: [times[0], times[1], times[2], 200_000] });
+  assert.deepEqual(series.drawn(["a"], 400).gaps, [[25, 205], [205, 400]]);
+});
+
+test("points asked for begin where they did a moment before", () => {
+  const [one, other] = [questionOf("s", 86_400 * 9 + 7, 3600), questionOf("s", 86_400 * 9 + 16, 3600)];
+  assert.deepEqual([one.since % 10_000, one.points, (one.until - one.since) / one.points], [0, 361, 10_000]);
+  assert.equal(other.since - one.since, 10_000);
+  assert.ok(one.until > (86_400 * 9 + 7) * 1000);
+});
+
+// A server that answers when the test says so.
+function past() {
+  const asked = [];
+  const client = { rpc: (method, question) => new Promise((resolve, reject) => asked.push({ question, resolve, reject })) };
+  let changes = 0;
+  const chart = new ChartPast(client, "s", () => (changes += 1));
+  const settled = () => new Promise((done) => setImmediate(done));
+  return { chart, asked, settled, changes: () => changes };
+}
+
+test("a long window is asked for once, and again when its newest point has changed", async () => {
+  const { chart, asked, settled, changes } = past();
+  assert.deepEqual([chart.of(3600, 1000), chart.of(3600, 1001), asked.length], [null, null, 1]);
+  asked[0].resolve({ data: answer([1]) });
+  await settled();
+  assert.deepEqual(chart.of(3600, 1009.9).fields, ["a"]);
+  assert.deepEqual([asked.length, changes()], [1, 1]);
+  chart.of(3600, 1010);
+  assert.equal(asked.length, 2);
+});
+
+test("an answer about another window is not drawn", async () => {
+  const { chart, asked, settled } = past();
+  chart.of(3600, 1000);
+  chart.of(86_400, 1000);
+  asked[0].resolve({ data: answer([1]) });
+  await settled();
+  assert.deepEqual([chart.of(86_400, 1000), asked.at(-1).question.until - asked.at(-1).question.since], [null, 86_640_000]);
+});
+
+test("a refusal is told, and what was there stays and is asked for again", async () => {
+  const { chart, asked, settled } = past();
+  chart.of(3600, 1000);
+  asked[0].resolve({ data: answer([1]) });
+  await settled();
+  const kept = chart.of(3600, 1020);
+  asked[1].reject({ code: 108, message: "ask for less time" });
+  await settled();
+  assert.equal(chart.of(3600, 1020.1), kept);
+  assert.equal(chart.trouble, "Ask for less time.");
+  chart.of(3600, 1025);
+  asked[2].reject({ code: 1, message: "timeout" });
+  await settled();
+  assert.equal(chart.trouble, "");
 });
 
 test("scales have round steps, and all ticks as many decimals", () => {
