@@ -238,8 +238,14 @@ class Hub:
         if feed.filling is None:
             feed.filling = asyncio.create_task(self._read_gap(feed))
             self._fillings.add(feed.filling)
-            feed.filling.add_done_callback(self._fillings.discard)
+            feed.filling.add_done_callback(self._filled)
         return feed.filling
+
+    def _filled(self, filling: "asyncio.Task[None]") -> None:
+        self._fillings.discard(filling)
+        if not filling.cancelled():
+            # Marks an error as seen: when nobody waits, the next comparison of the tick asks again.
+            filling.exception()
 
     async def _read_gap(self, feed: Feed) -> None:
         """Read what is missing up to `known`, page by page; hints are taken in meanwhile as ever."""

@@ -4,9 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from django.db import DatabaseError
+
 from .cursor import Feed, Step, Subscription
 from .errors import INSUFFICIENT_STATE, Unsubscribe
 from .outbox import Outbox
+
+# Until what could not be read is asked for again.
+RETRY_SECONDS = 1.0
 
 # What follows a position, or None when the first record after it is gone.
 ReadStep = Callable[[Feed, int], Awaitable[Step | None]]
@@ -44,7 +49,7 @@ class Pump:
                 if subscription is None:
                     await self._wait_for_room()
                 elif not subscription.ended:
-                    await self._move(subscription)
+                    await self._move_or_retry(subscription)
         finally:
             self._outbox.on_room = None
             self._task = None
@@ -63,6 +68,14 @@ class Pump:
     async def _wait_for_room(self) -> None:
         self._room.clear()
         await self._room.wait()
+
+    async def _move_or_retry(self, subscription: Subscription) -> None:
+        try:
+            await self._move(subscription)
+        except DatabaseError:
+            # The cursor stands where it stood. The tick meets the same database, and logs the error once for all.
+            self._lagging.append(subscription)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _move(self, subscription: Subscription) -> None:
         """Queue one step for `subscription`; it is live again when it stands at the end."""

@@ -1,12 +1,14 @@
 """The hub against a model: a database in memory, hints that an adversary loses, doubles, delays and reorders, readers of every speed."""
 
 import asyncio
+import gc
 import json
 import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from realtime import hints, hub, protocol
 from realtime.cursor import Subscription
@@ -37,6 +39,7 @@ class Database:
         self.head = 0
         self.tail = 1
         self.removed = False
+        self.unreadable = False
         self.page_reads = 0
 
     @property
@@ -59,6 +62,8 @@ class Database:
         self.page_reads += 1
         page = [record(offset) for offset in range(max(position + 1, self.tail), min(upto, self.head, position + PAGE) + 1)]
         await self._take_time()
+        if self.unreadable:
+            raise OperationalError("database is locked")
         return page
 
 
@@ -393,6 +398,32 @@ def test_records_pruned_before_they_were_replayed_end_the_subscription_with_insu
         assert (client.starts_over, client.position) == (1, 100)
 
     scenario(body)
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_while_the_database_cannot_be_read_a_reader_waits_and_loses_nothing(behind: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether it is sent pages, or the hub misses what no hint told of."""
+
+    async def body(world: World) -> None:
+        client = world.client()
+        if behind:
+            world.publish(100)
+            await asyncio.sleep(1)
+            client.position = 0
+        world.database.unreadable = True
+        await client.subscribe()
+        world.loss = 1.0
+        world.publish(10)
+        await asyncio.sleep(30)
+        assert client.received == []
+        world.database.unreadable = False
+        await asyncio.sleep(5)
+        assert client.received == list(range(1, world.database.head + 1))
+        assert client.told == []
+
+    scenario(body)
+    gc.collect()
+    assert not [message for message in caplog.messages if "never retrieved" in message]
 
 
 def test_the_same_subscription_is_not_told_to_start_over_twice_within_five_seconds() -> None:
