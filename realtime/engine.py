@@ -58,7 +58,7 @@ class Engine:
         self.loop = asyncio.get_running_loop()
         self.sessions: set[Connected] = set()
         self.draining = False
-        # Set when the process must stop: after a failed fsync only a new one can tell what is on disk.
+        # Set when the process must stop, by `fail`.
         self.fatal = asyncio.Event()
         redis = bool(option("REDIS_URL"))
         self._lock = ServeLock(data_folder(), shared=redis)
@@ -67,7 +67,7 @@ class Engine:
         # Tells every process of an encoded hint.
         self.announce = self._sender.announce
         self.reads = Reads()
-        self.journal = Journal(self.announce, self.fatal.set)
+        self.journal = Journal(self.announce, self.fail)
         self.hub = Hub(self.reads)
         self.presence = PresenceBook(self.journal, self.reads, self._sender)
         self.rates = Rates(self.loop.time)
@@ -101,6 +101,8 @@ class Engine:
             self._highwater.run(self.reads),
         )
         self._tasks = [asyncio.create_task(run) for run in runs]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
 
     def _take_lock(self, lenient: bool) -> bool:
         try:
@@ -143,6 +145,16 @@ class Engine:
             # Never with a time-out: the pub/sub layer unsubscribes when its receive is cancelled.
             message = await layer.receive(channel)
             self.hub.take_hint(message["blob"])
+
+    def fail(self, why: str, error: BaseException | None = None) -> None:
+        """The process cannot keep its promises any more, and must end: `serve` does that, and `ready` tells it to others."""
+        logger.critical("%s", why, exc_info=error)
+        self.fatal.set()
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        """Each runs until it is cancelled: without it readers would wait for what never comes, and nobody would know."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail("Something that the server lives by has failed: this process stops.", error)
 
     async def _turn_wheel(self) -> None:
         while True:

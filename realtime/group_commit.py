@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from django.db import DatabaseError, connections
 
-from . import hints
+from . import disk, hints
 from .conf import limit
 from .errors import InternalError, TooManyRequests, WirelogError
 from .failpoints import failpoint
@@ -30,6 +30,10 @@ T = TypeVar("T")
 
 # A full queue is written in less than this, on a disk that works.
 FULL_SECONDS = 1.0
+
+# Why a process must end.
+UNCONFIRMED = "The disk did not confirm a write. Only a new process can tell what is stored: this one stops."
+MOVED = "The file of the database was moved or replaced. What is written now would be lost with the old one: this process stops."
 
 
 @dataclass(slots=True)
@@ -49,7 +53,7 @@ class _Job:
 class Journal:
     """The write thread of one process. Its methods are called on the event loop."""
 
-    def __init__(self, announce: Callable[[bytes], None], on_fatal: Callable[[], None]) -> None:
+    def __init__(self, announce: Callable[[bytes], None], on_fatal: Callable[[str], None]) -> None:
         self.announce = announce
         self.on_fatal = on_fatal
         # Publishes that wait for their commit; bounded by JOURNAL_QUEUE.
@@ -59,13 +63,16 @@ class Journal:
         self._limit = limit("JOURNAL_QUEUE")
         self._queue: SimpleQueue[_Request | _Job | None] = SimpleQueue()
         # Set by a failed fsync: a later one that succeeds proves nothing, so nothing more is committed until the process has ended.
+        # And when the file is another one.
         self._broken = False
+        self._file: object = None
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
         self._thread = threading.Thread(target=self._run, name="wirelog-journal", daemon=True)
 
     def start(self) -> None:
+        self._file = disk.file_id("default")
         self._thread.start()
 
     def stop(self) -> None:
@@ -177,7 +184,7 @@ class Journal:
             # The edge of the thread: an error of ours fails its batch, not the journal.
             logger.exception("The journal could not append a batch of %d records.", len(items))
             return [InternalError() for _ in items]
-        return outcomes
+        return outcomes if self._in_place() else [InternalError() for _ in items]
 
     def _commit_together(self, items: Sequence[Item]) -> tuple[list[Appended], bytes]:
         if self._broken:
@@ -186,6 +193,8 @@ class Journal:
             appended = append_together(connections["default"], items)
         except DatabaseError as error:
             raise self._failed(error, len(items)) from None
+        if not self._in_place():
+            raise InternalError
         tell_receivers(items, appended)
         return appended, _blob(appended)
 
@@ -207,13 +216,24 @@ class Journal:
         logger.error("The journal could not commit a batch of %d records: %s", count, error)
         connections["default"].close()
         if is_fatal(error):
-            self._broken = True
-            self._loop.call_soon_threadsafe(self.on_fatal)
+            self._break(UNCONFIRMED)
         return explain(error)
+
+    def _in_place(self) -> bool:
+        """Asked after a commit, before anybody hears of it: it counts only in the file that the next process will open. 2 µs."""
+        if disk.file_id("default") != self._file:
+            self._break(MOVED)
+        return not self._broken
+
+    def _break(self, why: str) -> None:
+        if not self._broken:
+            self._broken = True
+            self._loop.call_soon_threadsafe(self.on_fatal, why)
 
     def _run_job(self, job: _Job) -> None:
         try:
             result = job.run()
+            self._in_place()
         except Exception as error:  # noqa: BLE001
             # The edge of the thread: the caller gets the error.
             self._loop.call_soon_threadsafe(_settle, job.future, None, error)

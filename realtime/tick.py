@@ -52,6 +52,7 @@ class Tick:
         # Id of the newest record seen.
         self._seen = -1
         self._newest_notice = 0
+        self._failing = False
 
     def start(self, newest_notice: int) -> None:
         """`newest_notice`: the id of the last one that is of no concern, read before anybody could connect."""
@@ -70,13 +71,22 @@ class Tick:
                 if time.monotonic() >= compare_at:
                     compare_at = time.monotonic() + COMPARE_SECONDS
                     self.compare()
-            except DatabaseError as error:
-                # The next tick tries again on a new connection; deliveries of this process do not depend on it.
-                logger.warning("The tick could not read the database: %s", error)
-                connections["default"].close()
-                # The version is relative to its connection: that of the new one may be equal by chance.
-                self._version = -1
+            except Exception as error:  # noqa: BLE001
+                # The edge of the thread: without it no revocation and no lost hint would be found any more.
+                self._start_over(error)
+            else:
+                self._failing = False
         connections["default"].close()
+
+    def _start_over(self, error: Exception) -> None:
+        """The next tick tries again on a new connection; deliveries of this process do not depend on it."""
+        if not self._failing:
+            known = isinstance(error, DatabaseError)
+            logger.warning("The tick could not read the database, and tries again until it can: %s", error, exc_info=not known)
+        self._failing = True
+        connections["default"].close()
+        # The version is relative to its connection: that of the new one may be equal by chance.
+        self._version = -1
 
     def look(self, connection: BaseDatabaseWrapper) -> None:
         """Announce the notices and the heads that are new since the last look."""

@@ -120,6 +120,16 @@ async def test_it_is_not_ready_when_it_is_about_to_end(end: str) -> None:
         assert not await engine.ready()
 
 
+async def test_it_must_end_when_something_that_it_lives_by_has_failed(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    async def fail(self: Engine) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Engine, "_turn_wheel", fail)
+    async with running() as engine:
+        await asyncio.wait_for(engine.fatal.wait(), 10)
+    assert "ZeroDivisionError" in caplog.text
+
+
 # The end
 
 

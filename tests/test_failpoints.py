@@ -12,7 +12,7 @@ from django.db import OperationalError, connections
 from realtime import failpoints
 from realtime.errors import InternalError
 from realtime.failpoints import NAMES, arm, failpoint
-from realtime.group_commit import Journal
+from realtime.group_commit import UNCONFIRMED, Journal
 from realtime.items import Item
 from realtime.journal import append_batch
 from realtime.models import Record, Stream
@@ -77,13 +77,13 @@ def test_a_failure_before_the_commit_stores_nothing() -> None:
 async def test_a_failure_after_the_commit_is_an_unknown_outcome_of_what_is_stored() -> None:
     await Stream.objects.acreate(name="s")
     arm("journal.committed=raise:disk I/O error")
-    fatal: list[bool] = []
-    journal = Journal(lambda blob: None, lambda: fatal.append(True))
+    fatal: list[str] = []
+    journal = Journal(lambda blob: None, fatal.append)
     journal.start()
     try:
         with pytest.raises(InternalError):
             await journal.append(Item("s", "1"))
     finally:
         journal.stop()
-    assert fatal == [True]
+    assert fatal == [UNCONFIRMED]
     assert await Record.objects.acount() == 1

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,8 +32,8 @@ class Desk:
     """A journal, and everything that it says, in order."""
 
     def __init__(self) -> None:
-        self.journal = Journal(lambda blob: self.said.append(hints.decode(blob)), lambda: self.said.append("fatal"))
         self.said: list[Any] = []
+        self.journal = Journal(lambda blob: self.said.append(hints.decode(blob)), self.said.append)
         self.outcomes: list[Outcome] = []
 
     def submit(self, *items: Item) -> None:
@@ -197,7 +198,7 @@ async def test_a_database_that_stays_locked_fails_the_batch_and_the_journal_goes
         await desk.journal.append(Item("a", "1"))
     assert (await desk.journal.append(Item("a", "2"))).offset == 1
     assert await elsewhere(stored) == ["2"]
-    assert "fatal" not in desk.said
+    assert group_commit.UNCONFIRMED not in desk.said
 
 
 def fill_up() -> None:
@@ -216,7 +217,7 @@ async def test_on_a_full_disk_nothing_is_stored_and_afterwards_it_works_again(de
     assert await elsewhere(head, "a") == room == await elsewhere(Record.objects.count)
     # On a new connection there is room again, as after somebody made some.
     assert [(await desk.journal.append(item)).offset for item in large[:3]] == [room + 1, room + 2, room + 3]
-    assert "fatal" not in desk.said
+    assert group_commit.UNCONFIRMED not in desk.said
 
 
 async def test_every_item_of_a_failed_batch_is_told_and_none_is_stored(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
@@ -265,7 +266,7 @@ async def test_after_an_io_error_the_outcome_is_unknown_and_the_process_must_end
     await Trouble(OperationalError("disk I/O error")).befall(desk.journal)
     with pytest.raises(InternalError):
         await desk.journal.append(Item("a", "1"))
-    await eventually(lambda: desk.said == ["fatal"])
+    await eventually(lambda: desk.said == [group_commit.UNCONFIRMED])
 
 
 async def test_after_an_io_error_nothing_more_is_acknowledged(desk: Desk) -> None:
@@ -279,8 +280,56 @@ async def test_after_an_io_error_nothing_more_is_acknowledged(desk: Desk) -> Non
         await desk.journal.append(Item("a", "2"))
     with pytest.raises(InternalError):
         await desk.journal.append_together([Item("a", "3")])
-    assert desk.said == ["fatal"]
+    assert desk.said == [group_commit.UNCONFIRMED]
     assert await Record.objects.acount() == 0
+
+
+class File:
+    """The file of the database."""
+
+    def __init__(self) -> None:
+        self.path = Path(connections["default"].settings_dict["NAME"])
+        self.elsewhere = self.path.with_name("elsewhere")
+
+    def take_away(self) -> None:
+        self.path.rename(self.elsewhere)
+
+    def replace(self) -> None:
+        self.take_away()
+        self.path.touch()
+
+    def put_back(self) -> None:
+        if self.elsewhere.exists():
+            self.elsewhere.replace(self.path)
+
+
+@pytest.fixture
+def file() -> Iterator[File]:
+    found = File()
+    yield found
+    found.put_back()
+
+
+@pytest.mark.parametrize("befall", [File.take_away, File.replace])
+async def test_what_is_written_to_a_file_that_is_not_in_its_place_is_not_acknowledged(
+    desk: Desk, file: File, befall: Callable[[File], None]
+) -> None:
+    await desk.journal.append(Item("a", "1"))
+    befall(file)
+    with pytest.raises(InternalError):
+        await desk.journal.append(Item("a", "2"))
+    with pytest.raises(InternalError):
+        await desk.journal.append_together([Item("a", "3")])
+    file.put_back()
+    with pytest.raises(InternalError):
+        await desk.journal.append(Item("a", "4"))
+    assert desk.said[1:] == [group_commit.MOVED]
+
+
+async def test_that_the_file_is_gone_is_noticed_without_a_publish(desk: Desk, file: File) -> None:
+    file.take_away()
+    await desk.journal.run(lambda: None)
+    await eventually(lambda: desk.said == [group_commit.MOVED])
 
 
 async def test_an_error_of_ours_fails_its_batch_and_not_the_journal(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -162,13 +162,20 @@ def test_it_looks_and_compares_again_and_again(running: Desk, stream: Stream) ->
     eventually_sync(lambda: len(running.streams) >= 3)
 
 
-def test_it_survives_a_database_error(running: Desk, stream: Stream, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+@pytest.mark.parametrize("error", [OperationalError("away"), ValueError("away")])
+def test_it_survives_an_error_and_says_so_once(
+    error: Exception, running: Desk, stream: Stream, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    failed = []
+
     def fail(*args: Any) -> None:
-        raise OperationalError("away")
+        failed.append(1)
+        raise error
 
     # In the middle of a look, when the version has been noted already.
     monkeypatch.setattr(notices, "after", fail)
-    eventually_sync(lambda: "The tick could not read the database: away" in caplog.text)
+    eventually_sync(lambda: len(failed) >= 3)
+    assert caplog.messages == ["The tick could not read the database, and tries again until it can: away"]
     append("a", "3")
     notices.post("disconnect", user="1")
     monkeypatch.undo()

@@ -52,6 +52,17 @@ def test_an_older_copy_of_the_database_is_found_out_at_the_start(make_server: Fl
     assert server.log().count("This is an older copy of the database") == 1
 
 
+def test_nothing_is_acknowledged_into_a_file_that_was_taken_away(make_server: Fleet) -> None:
+    server = make_server.new()
+    server.start()
+    file = server.data / "wirelog.sqlite3"
+    file.rename(server.data / "taken away")
+    answer = server.post("/api/publish", {"channel": "lobby", "data": 1}, key="device")
+    assert answer.json()["error"]["code"] == 100
+    assert server.wait() == 1
+    assert "was moved or replaced" in server.log()
+
+
 def round_trip(server: RunningServer, count: int) -> str:
     """Start, publish, stop; the epoch of the lobby."""
     server.start()

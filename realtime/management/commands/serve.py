@@ -137,7 +137,6 @@ class Run:
 
     async def watch(self) -> None:
         await self.engine.fatal.wait()
-        logger.critical("The disk did not confirm a write. Only a new process can tell what is stored: this one stops.")
         self.status = 1
         self.stop()
 
