@@ -423,6 +423,9 @@ def page_status(kind: str, name: str) -> int:
         return 302
     if RIGHTS[f"page {name}"] in rights:
         return FINE.get(name, 200)
+    if kind in PEOPLE:
+        # Signing in again would change nothing.
+        return 403
     return 401 if name == "whoami" else 302
 
 
