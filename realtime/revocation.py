@@ -64,6 +64,10 @@ def user_saved(instance: Any, created: bool, update_fields: Collection[str] | No
 
 def user_deleted(instance: Any, **kwargs: Any) -> None:
     post("access", user=str(instance.pk))
+    # Nobody is left who could read it: programs that go on writing are told so.
+    for stream in Stream.objects.filter(name=f"#{instance.pk}", archived=None):
+        stream.archived = timezone.now()
+        stream.save(update_fields=["archived"])
 
 
 def groups_changed(instance: Any, action: str, reverse: bool, pk_set: Collection[Any] | None, **kwargs: Any) -> None:

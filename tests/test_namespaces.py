@@ -10,7 +10,7 @@ from project.users.models import User
 from realtime import namespaces
 from realtime.access import ANONYMOUS, Identity, Scope
 from realtime.credentials import identity_of_user
-from realtime.errors import BadRequest, LimitExceeded, UnknownStream, WirelogError
+from realtime.errors import BadRequest, LimitExceeded, StreamArchived, UnknownStream, WirelogError
 from realtime.items import Item
 from realtime.journal import Appended, Outcome, append_batch, hint_of
 from realtime.models import Audience, Namespace, Record, Stream
@@ -117,6 +117,13 @@ def test_a_personal_stream_is_written_by_programs_and_read_by_its_user_alone(ali
     for other in (bob, operator, ANONYMOUS):
         with pytest.raises(UnknownStream):
             namespaces.open_or_create(other, name)
+
+
+def test_a_personal_stream_ends_with_its_user(alice: Identity) -> None:
+    name = f"#{alice.user_id}"
+    append_one(name)
+    User.objects.get(pk=alice.user_id).delete()
+    assert isinstance(append_one(name, device("#*")), StreamArchived)
 
 
 @pytest.mark.parametrize(("pattern", "covers"), [("*", False), ("*7", False), ("#*", True), ("#7", True), ("#8", False)])
