@@ -652,7 +652,7 @@ def encode(value: Any) -> str:
 
 
 def record(data: Any, time: float | None, key: str | None, tags: Mapping[str, str] | None) -> str:
-    if time is not None and not 0 <= time < LATEST:
+    if time is not None and not (isinstance(time, (int, float)) and 0 <= time < LATEST):
         raise ValueError(f"the time must be in seconds since 1970, not {time!r}")
     fields: dict[str, Any] = {"device_time": time_ns() // 1_000_000 if time is None else round(time * 1000)}
     if key:

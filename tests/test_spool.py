@@ -663,6 +663,16 @@ def test_the_command_leaves_bad_lines_out_and_says_which(
     assert [line[:18] for line in capsys.readouterr().err.splitlines()] == [f"Line {number} is left out" for number in (2, 3, 4)]
 
 
+@pytest.mark.parametrize("time", ["x", -1, 1e300, [1]])
+def test_a_time_that_is_none_is_told_in_words(
+    time: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WIRELOG_KEY", "wl_ab_secret")
+    place = ["--url", server.url, "--stream", "iot:shed", "--folder", str(tmp_path), "--time-field", "at"]
+    assert run(monkeypatch, *place, stdin=json.dumps({"at": time}).encode()) == 1
+    assert capsys.readouterr().err == f"Line 1 is left out: the time must be in seconds since 1970, not {time!r}\n"
+
+
 def test_the_command_leaves_what_it_cannot_send_to_its_next_run(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
