@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any
 from urllib.parse import quote
 
@@ -80,6 +82,26 @@ def check_item(item: Item) -> None:
         check_tags(item.tags)
         if REDACTS in item.tags and item.identity is not None:
             raise BadRequest(f"tags.{REDACTS}", "is only for redactions, which operators make")
+
+
+# What Django code may give, and what it is called.
+TYPES: Mapping[str, tuple[type | UnionType, str]] = {
+    "stream": (str, "text"),
+    "removed": (bool, "True or False"),
+    "tags": (dict | None, "a dict of texts"),
+    "device_time": (int | None, "a whole number of milliseconds since 1970"),
+    "expect_offset": (int | None, "a whole number"),
+    "blob": (bytes | None, "bytes"),
+}
+
+
+def check_types(item: Item) -> None:
+    """Raises BadRequest for what Django code has made, before it comes to the others: they share a thread and a transaction."""
+    for name, (wanted, words) in TYPES.items():
+        value = getattr(item, name)
+        # To Python True is a number.
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise BadRequest(name, f"must be {words}, not {type(value).__name__}")
 
 
 def check_tags(tags: dict[str, str]) -> None:

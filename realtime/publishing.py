@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from . import engine, hints, protocol
 from .errors import BadRequest, WirelogError
-from .items import Item
+from .items import Item, check_types
 from .journal import Appended, Outcome, append_batch, append_now, hint_of, tell_receivers
 
 
@@ -61,7 +61,9 @@ def _item(stream: str, data: Any, user: AbstractBaseUser | AnonymousUser | None,
         checked = protocol.payload(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise BadRequest("data", f"cannot be JSON: {error}") from None
-    return Item(stream, checked, publisher=str(user.pk) if user and user.pk is not None else "", **fields)
+    item = Item(stream, checked, publisher=str(user.pk) if user and user.pk is not None else "", **fields)
+    check_types(item)
+    return item
 
 
 def publish_within(item: Item) -> Published:

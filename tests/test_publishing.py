@@ -110,3 +110,25 @@ async def test_in_a_server_a_committed_transaction_reaches_subscribers_by_a_hint
 def test_a_visitor_who_is_nobody_stands_in_the_record_as_nobody(lobby: Stream) -> None:
     publish("lobby", 1, user=AnonymousUser())
     assert Record.objects.get().publisher == ""
+
+
+@pytest.mark.parametrize(
+    "fields, told",
+    [
+        ({"stream": 7}, "stream must be text, not int"),
+        ({"removed": "no", "key": "k"}, "removed must be True or False, not str"),
+        ({"tags": ["a"]}, "tags must be a dict of texts, not list"),
+        ({"device_time": datetime.now(UTC)}, "device_time must be a whole number of milliseconds since 1970, not datetime"),
+        ({"device_time": 1.5}, "device_time must be a whole number of milliseconds since 1970, not float"),
+        ({"device_time": True}, "device_time must be a whole number of milliseconds since 1970, not bool"),
+        ({"expect_offset": "0"}, "expect_offset must be a whole number, not str"),
+        ({"blob": "x"}, "blob must be bytes, not str"),
+    ],
+)
+async def test_a_field_of_a_wrong_type_fails_alone(lobby: Stream, fields: dict[str, Any], told: str) -> None:
+    async with running():
+        # In one transaction with others.
+        asked: list[dict[str, Any]] = [{"stream": "lobby", "data": 1} | given for given in ({}, fields, {})]
+        first, wrong, last = await asyncio.gather(*(apublish(**given) for given in asked), return_exceptions=True)
+        assert (str(wrong), type(wrong)) == (f"bad request: {told}", BadRequest)
+        assert [first, last] == [(1, lobby.epoch, False), (2, lobby.epoch, False)]
