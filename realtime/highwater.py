@@ -1,8 +1,8 @@
 """`highwater` in the data folder: which database was served here last, and how far it went.
 
-A database that ends before it, or is another one, was put in the place of the one that clients know. Then every epoch changes, so that
-nobody resumes into new records under numbers that meant others. A copy that was put back and then written to beyond the mark, before a
-server started on it, is not found out.
+A database that ends before it, has another record there, or is another one, was put in the place of the one that clients know. Then
+every epoch changes, so that nobody resumes into new records under numbers that meant others. What is not found out: a copy that was put
+back, written to beyond the mark before a server started on it, and has lost its record at the mark to retention.
 """
 
 import asyncio
@@ -21,13 +21,17 @@ logger = logging.getLogger(__name__)
 
 NOTE_SECONDS = 1.0
 # Not max(id): that goes back when the newest records are removed, and this never does.
-_NEWEST = f"SELECT seq FROM sqlite_sequence WHERE name = '{Record._meta.db_table}'"
+_NEWEST = f"""
+    SELECT seq, coalesce((SELECT received FROM {Record._meta.db_table} WHERE id = seq), 0)
+    FROM sqlite_sequence WHERE name = '{Record._meta.db_table}'
+"""
 
 
 class Mark(NamedTuple):
     database: str
-    # The id of the newest record that was ever stored.
+    # The id of the newest record that was ever stored, and when that was received; 0 when it is not kept any more.
     record: int
+    received: int
 
 
 class Highwater:
@@ -39,18 +43,18 @@ class Highwater:
         """Before anybody connects: compare the database with the mark, and change every epoch if it is not the one. Writes."""
         with transaction.atomic():
             database, _ = Database.objects.get_or_create()
-            found, noted = Mark(str(database.pk), _newest()), self._read()
-            if noted is not None and is_foreign(found, noted):
+            found, noted = Mark(str(database.pk), *_newest()), self._read()
+            if noted is not None and is_foreign(found, noted, _received(noted.record)):
                 _rotate_epochs(found, noted)
         self.note()
 
     def note(self) -> None:
         """Write down how far the database goes. Not synced: a mark that is lost or old only finds out less."""
         database = Database.objects.first()
-        if database is None or (mark := Mark(str(database.pk), _newest())) == self._noted:
+        if database is None or (mark := Mark(str(database.pk), *_newest())) == self._noted:
             return
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        beside.write_text(f"{mark.database} {mark.record}\n")
+        beside.write_text(f"{mark.database} {mark.record} {mark.received}\n")
         beside.replace(self.path)
         self._noted = mark
 
@@ -73,19 +77,30 @@ class Highwater:
             words = self.path.read_text().split()
         except (OSError, UnicodeDecodeError):
             return None
-        return Mark(words[0], int(words[1])) if len(words) == 2 and words[1].isascii() and words[1].isdecimal() else None
+        numbers = [int(word) for word in words[1:] if word.isascii() and word.isdecimal()]
+        return Mark(words[0], *numbers) if len(words) == 3 and len(numbers) == 2 else None
 
 
-def is_foreign(found: Mark, noted: Mark) -> bool:
-    """Whether clients may know other records than those of the database that was found. One that never had any cannot mislead them."""
-    return found.record < noted.record if found.database == noted.database else found.record > 0
+def is_foreign(found: Mark, noted: Mark, received: int) -> bool:
+    """Whether clients may know other records than those of the database that was found. One that never had any cannot mislead them.
+
+    `received`: when its record at the mark was; 0 when it has none.
+    """
+    if found.database != noted.database:
+        return found.record > 0
+    other = noted.received != received and noted.received > 0 and received > 0
+    return found.record < noted.record or other
 
 
-def _newest() -> int:
+def _newest() -> tuple[int, int]:
     with connections["default"].cursor() as cursor:
         cursor.execute(_NEWEST)
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
+        number, received = cursor.fetchone() or (0, 0)
+    return number, received
+
+
+def _received(record: int) -> int:
+    return Record.objects.filter(pk=record).values_list("received", flat=True).first() or 0
 
 
 def _rotate_epochs(found: Mark, noted: Mark) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from django.db import DatabaseError, connection
 
-from realtime import highwater
+from realtime import highwater, times
 from realtime.engine import Engine
 from realtime.highwater import Highwater, Mark, is_foreign
 from realtime.models import Audience, AuditEntry, Database, Record, Stream
@@ -49,20 +49,27 @@ class Copy:
             cursor.execute("UPDATE sqlite_sequence SET seq = %s WHERE name = 'realtime_record'", [self.newest])
 
 
+# The last number is when the record at the mark was received: 0 when it is gone.
 MARKS = [
-    (Mark("x", 5), Mark("x", 5), False),
-    (Mark("x", 9), Mark("x", 5), False),
-    (Mark("x", 4), Mark("x", 5), True),
-    (Mark("x", 0), Mark("x", 5), True),
-    (Mark("y", 9), Mark("x", 5), True),
-    (Mark("y", 1), Mark("x", 5), True),
-    (Mark("y", 0), Mark("x", 5), False),
+    (Mark("x", 5, 70), Mark("x", 5, 70), 70, False),
+    (Mark("x", 9, 90), Mark("x", 5, 70), 70, False),
+    (Mark("x", 4, 60), Mark("x", 5, 70), 0, True),
+    (Mark("x", 0, 0), Mark("x", 5, 70), 0, True),
+    (Mark("x", 5, 71), Mark("x", 5, 70), 71, True),
+    (Mark("x", 9, 90), Mark("x", 5, 70), 71, True),
+    (Mark("x", 9, 90), Mark("x", 5, 70), 0, False),
+    (Mark("x", 9, 90), Mark("x", 5, 0), 71, False),
+    (Mark("y", 9, 90), Mark("x", 5, 70), 70, True),
+    (Mark("y", 1, 70), Mark("x", 5, 70), 0, True),
+    (Mark("y", 0, 0), Mark("x", 5, 70), 0, False),
 ]
 
 
-@pytest.mark.parametrize("found, noted, foreign", MARKS)
-def test_a_database_is_foreign_when_it_is_behind_or_another_one_with_records(found: Mark, noted: Mark, foreign: bool) -> None:
-    assert is_foreign(found, noted) is foreign
+@pytest.mark.parametrize("found, noted, received, foreign", MARKS)
+def test_a_database_is_foreign_when_it_is_behind_or_has_another_record_or_is_another_one_with_records(
+    found: Mark, noted: Mark, received: int, foreign: bool
+) -> None:
+    assert is_foreign(found, noted, received) is foreign
 
 
 def test_the_first_start_in_a_folder_changes_nothing() -> None:
@@ -70,7 +77,8 @@ def test_the_first_start_in_a_folder_changes_nothing() -> None:
     before = epochs()
     start_and_stop()
     assert epochs() == before
-    assert PATH.read_text() == f"{Database.objects.get().pk} {Record.objects.get().pk}\n"
+    record = Record.objects.get()
+    assert PATH.read_text() == f"{Database.objects.get().pk} {record.pk} {record.received}\n"
 
 
 def test_a_start_on_the_same_database_changes_nothing_however_far_it_went_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,6 +112,22 @@ def test_an_older_copy_gets_new_epochs_once_with_one_warning_and_a_line_in_the_a
     assert (epochs(), len(caplog.messages)) == (after, 1)
 
 
+def test_an_older_copy_that_was_written_beyond_the_mark_gets_new_epochs_too(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Copy()
+    append("a", "1", "2")
+    start_and_stop()
+    before = epochs()
+    copy.put_back()
+    now = times.now()
+    monkeypatch.setattr(times, "now", lambda: now + 1)
+    append("a", '"other"', '"records"', '"there"')
+    start_and_stop()
+    assert not epochs() & before
+    assert caplog.messages[0].startswith("This is an older copy of the database: ")
+
+
 def test_another_database_gets_new_epochs(caplog: pytest.LogCaptureFixture) -> None:
     append("a", "1")
     start_and_stop()
@@ -114,7 +138,7 @@ def test_another_database_gets_new_epochs(caplog: pytest.LogCaptureFixture) -> N
     assert caplog.messages[0].startswith("This is another database: ")
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"\xff\xfe 1", b"a b c", b"a -1", b"a 99999999999999999999x"])
+@pytest.mark.parametrize("content", [b"", b"x", b"\xff\xfe 1", b"a b c", b"a 1", b"a -1 1", b"a 1 99999999999999999999x", b"a 1 1 1"])
 def test_a_torn_mark_is_none(content: bytes) -> None:
     append("a", "1")
     PATH.write_bytes(content)
