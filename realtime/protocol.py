@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from .errors import BAD_REQUEST, SHOWN, BadRequest, Disconnect, Unsubscribe, WirelogError
+from .errors import BAD_REQUEST, SHOWN, BadRequest, Disconnect, LimitExceeded, Unsubscribe, WirelogError
 
 T = TypeVar("T")
 
@@ -22,6 +22,8 @@ MAX_COMMANDS = 10_000
 MAX_ID = 2**32 - 1
 # What a database column holds; a larger number makes no sense anywhere.
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+# Of one reply. Older Python clients come back for ever after a message of more than 1,048,576 bytes, all that an outbox takes.
+MAX_REPLY = 1_000_000
 # The tag of a record that takes the payload of another one away.
 REDACTS = "redacts"
 # Subscribe flag: answer error 112 instead of `recovered: false`.
@@ -354,7 +356,11 @@ EMPTY = Empty()
 
 
 def reply(number: int, method: str, result: Result) -> str:
-    return f'{{"id":{number},"{method}":{msgspec.json.encode(result).decode()}}}'
+    """Raises LimitExceeded for a result too large to send, such as the presence of 8,000 connections."""
+    body = msgspec.json.encode(result)
+    if len(body) > MAX_REPLY:
+        raise LimitExceeded("bytes in one reply", MAX_REPLY)
+    return f'{{"id":{number},"{method}":{body.decode()}}}'
 
 
 def error_reply(number: int, error: WirelogError) -> str:

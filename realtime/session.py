@@ -131,13 +131,14 @@ class Session:
                 self._conduct.admit(self.identity, method, body)
             namespaces.check_name("channel", getattr(body, "channel", ""))
             result = await self._handlers[method](self, command.id, body)
+            answer = None if result is None else protocol.reply(command.id, method, result)
         except WirelogError as error:
             self._refuse(command.id, error)
         except DatabaseError:
             self._refuse(command.id, InternalError())
         else:
-            if result is not None and self.closing != SIGNED_OUT:
-                self._control(protocol.reply(command.id, method, result))
+            if answer is not None and self.closing != SIGNED_OUT:
+                self._control(answer)
 
     # connect
 
@@ -254,8 +255,7 @@ class Session:
             raise Disconnect(BAD_REQUEST)
         if request.type:
             raise NotAvailable(f"publish type {request.type}")
-        item = Item(request.channel, protocol.payload(request.data))
-        await self._append(item, partial(self._published, number))
+        await self._append(Item(request.channel, protocol.payload(request.data)), partial(self._published, number))
 
     async def _rpc(self, number: int, request: RpcRequest) -> Result | None:
         if request.method != "publish":

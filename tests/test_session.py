@@ -14,6 +14,7 @@ from realtime import access, credentials
 from realtime.engine import Engine
 from realtime.errors import SLOW, STALE
 from realtime.models import Audience, Membership, Record, Stream
+from realtime.presence import Member
 
 from .core import Client, api_key, append, cookie, elsewhere, head, person, quiet, running
 from .frames import taken
@@ -409,6 +410,16 @@ async def test_replies_that_alone_overflow_the_outbox_end_it_as_slow(engine: Eng
     client = await Client(engine, cookies["alice"]).connect()
     await client.frame(*(client.command("history", channel="absent") for _ in range(50)))
     assert client.closing == 3008
+
+
+async def test_a_reply_too_large_to_send_is_an_error_and_ends_nothing(engine: Engine, alice: Client) -> None:
+    stream = await Stream.objects.aget(name="room")
+    for _ in range(8_000):
+        member = Member(str(uuid.uuid4()), "1", "Alice", 1, None, "")
+        engine.presence._here.setdefault(stream.pk, {})[member.client] = member
+    assert await alice.ask("presence", channel="room") == 106
+    assert (await alice.ask("presence_stats", channel="room"))["num_clients"] == 8_000
+    assert alice.closing is None
 
 
 async def test_whoever_leaves_is_forgotten_everywhere(engine: Engine, alice: Client) -> None:
