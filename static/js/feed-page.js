@@ -38,7 +38,7 @@ const live = new Live(page, {
 
 const feed = new Feed(page, records, live.subscription);
 const names = new Names(json("names", {}), live.client, feed.paint);
-const reader = new Reader(page, feed, live.client);
+const reader = new Reader(page, feed);
 const outgoing = page.writable ? new Outgoing(page, feed, live.client) : null;
 const composer = page.writable ? new Composer(byId("composer"), page, send) : null;
 

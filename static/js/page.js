@@ -4,7 +4,6 @@ const main = document.getElementById("content");
 
 export const page = {
   main,
-  view: main.dataset.page,
   stream: main.dataset.stream ?? "",
   title: main.dataset.title ?? "",
   epoch: main.dataset.epoch ?? "",
@@ -12,7 +11,6 @@ export const page = {
   tail: Number(main.dataset.tail ?? 1),
   marker: Number(main.dataset.marker ?? 0),
   principal: main.dataset.principal ?? "",
-  label: main.dataset.label ?? "",
   writable: main.dataset.writable === "1",
   presence: main.dataset.presence === "1",
 };

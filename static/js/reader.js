@@ -1,6 +1,7 @@
 // The reader of a feed: what they have seen, what the tab's title and the announcer say, where the line before what is new stands.
 
 import { byId, setText } from "./page.js";
+import { markRead } from "./streams.js";
 import { throttle } from "./throttle.js";
 import { Unread, titleOf } from "./unread.js";
 import { badge } from "./words.js";
@@ -18,11 +19,11 @@ export class Reader {
   #mark;
   #announce = throttle(() => this.#speak(), ANNOUNCE_MS);
 
-  constructor(page, feed, client) {
+  constructor(page, feed) {
     this.#page = page;
     this.#feed = feed;
     this.#unread = new Unread(page.marker, page.head);
-    this.#mark = throttle((offset) => this.#tell(client, offset), MARK_MS);
+    this.#mark = throttle((offset) => this.#tell(offset), MARK_MS);
     byId("feed-scroll").addEventListener("scroll", () => this.look(), { passive: true });
     window.addEventListener("focus", () => this.look());
     window.addEventListener("blur", () => this.#away());
@@ -71,10 +72,10 @@ export class Reader {
     this.#fresh = 0;
   }
 
-  async #tell(client, offset) {
+  async #tell(offset) {
     if (this.#page.principal === "") return;
     try {
-      await client.rpc("mark_read", { stream: this.#page.stream, offset });
+      await markRead(this.#page.stream, offset);
     } catch {
       // Told again with the next record that is read; until then it counts as unread elsewhere.
       this.#unread.readUpTo = Math.min(this.#unread.readUpTo, offset - 1);

@@ -1,8 +1,10 @@
 // What every page of somebody signed in has: the theme, the menus, the dialogs, the search for a stream.
 
-import { listen } from "./keyboard.js";
+import { listen, wireSingleKeys } from "./keyboard.js";
+import { goToPart } from "./parts.js";
 import { wireSwitcher } from "./switcher.js";
 import { wireTheme } from "./theme-choice.js";
+import { goToUnread, markAllRead } from "./unread-streams.js";
 
 function toggleDialog(id) {
   const dialog = document.getElementById(id);
@@ -41,6 +43,14 @@ if (navigator.clipboard !== undefined) {
   }
 }
 
-wireTheme(document.getElementById("theme"));
 wireSwitcher(document.getElementById("switcher"));
-listen({ "?": () => toggleDialog("shortcuts") });
+wireSingleKeys(document.getElementById("single-keys"));
+listen({
+  "?": () => toggleDialog("shortcuts"),
+  F6: () => goToPart(1),
+  "Shift F6": () => goToPart(-1),
+  n: () => goToUnread(1),
+  p: () => goToUnread(-1),
+  "Shift Escape": markAllRead,
+  d: wireTheme(document.getElementById("theme")),
+});

@@ -2,8 +2,8 @@ import { Live } from "./live.js";
 import { Names } from "./names.js";
 import { byId, json, page, setText } from "./page.js";
 import { StreamList } from "./stream-list.js";
-import { inOrder, rateOf } from "./stream-order.js";
-import { isPeople } from "./stream-order.js";
+import { inOrder, rateOf, rowOf } from "./stream-order.js";
+import { listStreams } from "./streams.js";
 import { number } from "./words.js";
 
 const POLL_MS = 2000;
@@ -22,19 +22,13 @@ async function poll() {
   const before = askedAt;
   askedAt = performance.now();
   try {
-    const { data } = await live.client.rpc("streams", {});
-    showRate(data.streams, (askedAt - before) / 1000);
-    list.update(inOrder(data.streams.map(rowOf), Date.now()));
+    const streams = await listStreams();
+    showRate(streams, (askedAt - before) / 1000);
+    list.update(inOrder(streams.map(rowOf), Date.now()));
   } catch {
     // Asked again in two seconds; the indicator tells of a lost connection.
   }
   asking = false;
-}
-
-// As realtime/stream_list.py makes it of the same answer.
-function rowOf(stream) {
-  const people = isPeople(stream.kind);
-  return { ...stream, title: stream.title || stream.name, unread: people ? stream.unread : 0, time: stream.last?.time ?? 0, people };
 }
 
 function showRate(streams, seconds) {

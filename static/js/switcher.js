@@ -1,6 +1,7 @@
 // "Find a stream": Ctrl/⌘ K, type, arrow, Enter. Without JavaScript the field is a form that filters the list.
 
 import { rank } from "./switcher-rank.js";
+import { listStreams } from "./streams.js";
 import { streamUrl } from "./words.js";
 
 const SHOWN = 8;
@@ -18,10 +19,8 @@ export function wireSwitcher(form) {
   field.setAttribute("aria-expanded", "false");
 
   async function load() {
-    const { client } = await import("./client.js");
-    client.connect();
     try {
-      streams = (await client.rpc("streams", {})).data.streams;
+      streams = await listStreams();
     } catch {
       // Enter still searches the list of streams.
       streams = null;

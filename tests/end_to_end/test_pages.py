@@ -225,8 +225,9 @@ def test_the_line_before_what_is_new_stays_until_it_is_cleared(people: People, s
     page.locator("#feed .wire-new").wait_for(state="detached")
 
 
-def marker(server: RunningServer, who: str) -> int:
-    code = f"from realtime.models import ReadMarker as R; print(*R.objects.filter(user__username={who!r}).values_list('offset', flat=True))"
+def marker(server: RunningServer, who: str, stream: str = "lobby") -> int:
+    found = f"R.objects.filter(user__username={who!r}, stream__name={stream!r}).values_list('offset', flat=True)"
+    code = f"from realtime.models import ReadMarker as R; print(*{found})"
     lines = server.manage("shell", "-v", "0", "-c", code).stdout.split()
     return int(lines[-1]) if lines else 0
 
@@ -434,6 +435,45 @@ def test_the_keyboard_finds_a_stream_and_lists_its_keys(people: People, room: Ro
     page.locator("#switcher-list [aria-selected=true]:has-text('iot:greenhouse')").wait_for()
     page.keyboard.press("Enter")
     page.wait_for_url("**/s/iot:greenhouse/")
+
+
+def test_the_keyboard_goes_through_the_page_and_the_unread_streams(people: People, server: RunningServer) -> None:
+    assert server.manage("streams", "create", "news", "--title", "News").returncode == 0
+    publish(server, {"text": "unread"}, "news")
+    page = people.open(server, "alice")
+    where = "document.activeElement.id || document.activeElement.className || document.activeElement.name"
+    page.focus("#composer textarea")
+    for part in ["button-text", "logo", "pause", "tab", "feed-scroll", "composer-text"]:
+        page.keyboard.press("F6")
+        assert page.evaluate(where) == part
+    page.keyboard.press("Shift+F6")
+    assert page.evaluate(where) == "feed-scroll"
+    page.keyboard.press("?")
+    page.click("[data-single-keys=off]")
+    page.keyboard.press("Escape")
+    page.keyboard.press(".")
+    page.keyboard.press("?")
+    assert page.locator("dialog[open]").count() == 0
+    assert page.get_attribute("#pause", "aria-pressed") == "false"
+    page.click("#user-menu summary")
+    page.click("text=Keyboard shortcuts")
+    page.click("[data-single-keys=on]")
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    page.wait_for_url("**/s/news/")
+    live(page)
+    poll(page, lambda: marker(server, "alice", "news") == 1, "it is read")
+    page.keyboard.press("p")
+    page.wait_for_url("**/?show=unread")
+
+
+def test_every_stream_is_marked_read_at_once(people: People, server: RunningServer) -> None:
+    publish(server, {"text": "unread"})
+    page = people.open(server, "alice", "/")
+    page.locator(".row[data-stream=lobby] .badge:has-text('1')").wait_for()
+    page.keyboard.press("Shift+Escape")
+    page.locator(".row[data-stream=lobby] .badge").wait_for(state="hidden")
+    assert marker(server, "alice") == 1
 
 
 def test_a_theme_is_kept_and_applied_before_the_page_is_drawn(people: People, room: Room) -> None:

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RunningMedian } from "../../static/js/median.js";
 import { recordOf } from "../../static/js/record.js";
-import { belongs, inOrder, isSilent, matches, rateOf } from "../../static/js/stream-order.js";
+import { belongs, inOrder, isSilent, matches, nextUnread, rateOf, rowOf } from "../../static/js/stream-order.js";
 import { rank } from "../../static/js/switcher-rank.js";
 import { throttle } from "../../static/js/throttle.js";
 import { Unread, titleOf } from "../../static/js/unread.js";
@@ -65,6 +65,19 @@ test("the title counts", () => assert.deepEqual([titleOf("Lobby", 0), titleOf("L
 
 const NOW = 1_000_000_000;
 const row = (name, seconds, more = {}) => ({ name, title: name, kind: "chart", unread: 0, time: NOW - seconds * 1000, mine: false, ...more });
+
+test("a stream becomes a row: only what people write can be unread", () => {
+  const [feed, chart] = [{ name: "lobby", title: "", kind: "feed", unread: 3, last: { time: 9 } }, { name: "pi", title: "Pi", kind: "chart", unread: 3, last: null }].map(rowOf);
+  assert.deepEqual([feed.title, feed.people, feed.unread, feed.time], ["lobby", true, 3, 9]);
+  assert.deepEqual([chart.title, chart.people, chart.unread, chart.time], ["Pi", false, 0, 0]);
+});
+
+test("from one unread stream to the next, in a circle, and never to where one is", () => {
+  const rows = ["a", "b", "c"].map((name) => ({ name }));
+  assert.deepEqual(["a", "c", "elsewhere"].map((here) => nextUnread(rows, here, 1)), ["b", "a", "a"]);
+  assert.deepEqual(["a", "c", "elsewhere"].map((here) => nextUnread(rows, here, -1)), ["c", "b", "c"]);
+  assert.deepEqual([nextUnread([], "a", 1), nextUnread([{ name: "a" }], "a", 1)], [null, null]);
+});
 
 test("unread first, then what is alive, then by title", () => {
   const rows = [row("old", 90_000), row("b", 2), row("a", 500), row("never", 1e6), row("news", 5000, { kind: "feed", unread: 2 })];
