@@ -8,7 +8,10 @@ import msgspec
 import pytest
 from django.conf import settings
 from django.core.management import get_commands
+from django.urls import URLPattern
 
+import project.urls
+import realtime.urls
 from realtime import checks
 from realtime.conf import DEFAULTS, SETTINGS
 from realtime.stream_api import ROUTES
@@ -96,6 +99,12 @@ def test_every_module_stands_in_the_architecture_once() -> None:
 def test_every_command_of_ours_stands_in_the_readme() -> None:
     named = set(re.findall(r"^\| `manage\.py (\w+)", text_of("README.md"), re.MULTILINE))
     assert {name for name, app in get_commands().items() if app == "realtime"} <= named
+
+
+def test_every_page_stands_with_its_address() -> None:
+    told = set(re.findall(r"`/([\w/<>.]*)`", text_of("docs/pages.md")))
+    pages = [pattern for module in (project.urls, realtime.urls) for pattern in module.urlpatterns if isinstance(pattern, URLPattern)]
+    assert {str(page.pattern).replace("<str:name>", "<stream>") for page in pages} <= told
 
 
 def test_make_tells_of_every_target_that_is_for_people() -> None:
