@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,20 +160,25 @@ class StreamApi(Endpoint):
         self.credential = credential_of(self.scope, self.route.writes)
 
     async def serve(self, body: bytes) -> None:
+        with ExitStack() as at_end:
+            answer = await self._answer(body, at_end)
+            if isinstance(answer, Streaming):
+                await self.stream(answer._replace(headers=(*SAFE, *answer.headers)))
+            else:
+                await self.respond(answer)
+
+    async def _answer(self, body: bytes, at_end: ExitStack) -> Answer | Streaming:
         try:
             query = parse_query(self.scope["query_string"], self.route.query)
             engine = await current(lenient=True)
-            answering = self.route.run(Request(engine, self.scope, self.credential, self.stream_name, self.rest, query, body))
+            request = Request(engine, self.scope, self.credential, self.stream_name, self.rest, query, body, at_end)
+            answering = self.route.run(request)
             # A write goes on without its client: half of it would be worse.
-            answer = await (answering if self.route.writes else self.while_connected(answering))
+            return await (answering if self.route.writes else self.while_connected(answering))
         except WirelogError as error:
-            answer = problem.failed(error)
+            return problem.failed(error)
         except DatabaseError as error:
-            answer = problem.failed(explain(error))
-        if isinstance(answer, Streaming):
-            await self.stream(answer._replace(headers=(*SAFE, *answer.headers)))
-        else:
-            await self.respond(answer)
+            return problem.failed(explain(error))
 
     async def refuse(self, refusal: Refusal) -> None:
         await self.respond(problem.refused(refusal))

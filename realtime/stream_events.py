@@ -49,7 +49,7 @@ async def events(request: Request) -> Answer | Streaming:
     await hub.catch_up(feed, stream)
     if feed.epoch != stream.epoch:
         raise Unrecoverable(stream.name)
-    request.find_seat()
+    request.take_seat()
     # nginx would hold them back.
     return Streaming(200, CONTENT_TYPE, _events(request, feed, position, gap), ((b"x-accel-buffering", b"no"),))
 
@@ -75,7 +75,7 @@ def begin(identity: Identity, name: str, after: int | None, epoch: str) -> tuple
 
 
 async def _events(request: Request, feed: Feed, position: int, gap: bool) -> AsyncGenerator[bytes, None]:
-    with request.seat(), request.engine.hub.waiter(feed) as waiter:
+    with request.engine.hub.waiter(feed) as waiter:
         cursor = Events(request, waiter, position)
         # An id without data is no event, but a position to come back with, even when nothing else arrives.
         yield f"retry: {random.randint(*RETRY_MILLISECONDS)}\nid: {waiter.feed.epoch}:{position}\n\n".encode()

@@ -88,8 +88,8 @@ async def _wait(request: Request) -> None:
     require_durable(stream)
     hub = request.engine.hub
     feed = await hub.open(stream)
-    request.find_seat()
-    with contextlib.suppress(TimeoutError), request.seat(), hub.waiter(feed) as waiter:
+    request.take_seat()
+    with contextlib.suppress(TimeoutError), hub.waiter(feed) as waiter:
         async with asyncio.timeout(request.query.wait):
             await request.past(waiter, request.query.after)
 

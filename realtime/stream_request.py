@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
@@ -83,6 +83,8 @@ class Request:
     # The struct that the route names.
     query: Any
     body: bytes
+    # Closed when the request has been answered, or its client has left.
+    at_end: ExitStack
     # As of the last read, and `Control.turn` before it.
     who: Identity = ANONYMOUS
     turn: int = -1
@@ -138,21 +140,13 @@ class Request:
         expired = self.who.expires is not None and self.who.expires <= time.time()
         return expired or self.turn != self.engine.control.turn
 
-    def find_seat(self) -> None:
-        """For an answer that lasts, which counts as a connection. Raises LimitExceeded."""
-        seats = self.engine.seats
-        if seats.full(self.who):
-            raise LimitExceeded("connections at a time", seats.most(self.who))
-
-    @contextmanager
-    def seat(self) -> Iterator[None]:
-        """While the answer lasts. Raises Disconnect when somebody has taken the seat that was found."""
-        who = self.who
-        self.engine.seats.take(who)
-        try:
-            yield
-        finally:
-            self.engine.seats.leave(who)
+    def take_seat(self) -> None:
+        """For an answer that lasts, which counts as a connection until its end. Raises LimitExceeded."""
+        seats, who = self.engine.seats, self.who
+        if seats.full(who):
+            raise LimitExceeded("connections at a time", seats.most(who))
+        seats.take(who)
+        self.at_end.callback(seats.leave, who)
 
     def count_publishes(self, identity: Identity, count: int) -> None:
         """Raises TooManyRequests."""

@@ -171,6 +171,17 @@ def test_it_counts_as_a_connection_while_it_lasts(door: Door, room: Stream) -> N
     leave(follow(door, **key))
 
 
+def test_of_many_at_once_no_more_are_let_in_than_may(door: Door) -> None:
+    named = {"X-API-Key": api_key("*", "read", max_connections=2)}
+    crowd = [door.open("GET", EVENTS, named).give(b"") for _ in range(20)]
+    eventually_sync(lambda: all(exchange.sent for exchange in crowd))
+    let_in = [exchange for exchange in crowd if exchange.sent[0]["status"] == 200]
+    assert len(let_in) == 2
+    assert {exchange.reply().status for exchange in crowd if exchange not in let_in} == {429}
+    for exchange in let_in:
+        leave(exchange)
+
+
 # The end
 
 
