@@ -65,12 +65,12 @@ def switch(name: str, default: bool = False) -> bool:
     return value in ON
 
 
-def number(name: str, default: int) -> int:
+def number(name: str, default: int, least: int = 0) -> int:
     value = text(name)
     if not value:
         return default
-    if not value.isascii() or not value.isdigit():
-        raise ImproperlyConfigured(f"{name} must be a whole number, 0 or more, not {value!r}.")
+    if not value.isascii() or not value.isdigit() or int(value) < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number, {least} or more, not {value!r}.")
     return int(value)
 
 

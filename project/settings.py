@@ -206,7 +206,9 @@ LOGGING = {
 
 # Wirelog
 
-WIRELOG: dict[str, Any] = {setting.name: environment.number(f"WIRELOG_{setting.name}", setting.default) for setting in SETTINGS}
+WIRELOG: dict[str, Any] = {
+    setting.name: environment.number(f"WIRELOG_{setting.name}", setting.default, setting.least) for setting in SETTINGS
+}
 WIRELOG |= {
     "DATA": DATA,
     "ORIGINS": [*environment.origins("WIRELOG_ORIGINS"), *CSRF_TRUSTED_ORIGINS],

@@ -15,32 +15,40 @@ class Setting(NamedTuple):
     name: str
     default: int
     help: str
+    # The smallest value with which a server can work.
+    least: int = 1
 
 
 SETTINGS = (
-    Setting("MESSAGE_BYTES", 1_048_576, "Largest message a client may send; a larger one closes its connection (1009)."),
+    Setting("MESSAGE_BYTES", 1_048_576, "Largest message a client may send; a larger one closes its connection (1009).", 1_024),
     Setting("PAYLOAD_BYTES", 131_072, "Largest payload of a record in a stream that sets no limit of its own (413)."),
     Setting("STREAMS_PER_CONNECTION", 128, "Subscriptions that one connection may hold (106)."),
-    Setting("STREAMS_PER_NAMESPACE", 10_000, "Streams of a namespace beyond which first use creates no more (106)."),
-    Setting("CONNECTIONS", 10_000, "Connections that one process holds (3504); 0 sets no limit."),
-    Setting("CONNECTIONS_PER_USER", 20, "Connections that one person holds to one process (3504); 0 sets no limit. Keys have their own."),
-    Setting("COMMANDS_PER_SECOND", 50, "Commands of one connection in a second, publishes aside (111); 0 sets no limit."),
+    Setting("STREAMS_PER_NAMESPACE", 10_000, "Streams of a namespace beyond which first use creates no more (106).", 0),
+    Setting("CONNECTIONS", 10_000, "Connections that one process holds (3504); 0 sets no limit.", 0),
+    Setting(
+        "CONNECTIONS_PER_USER", 20, "Connections that one person holds to one process (3504); 0 sets no limit. Keys have their own.", 0
+    ),
+    Setting("COMMANDS_PER_SECOND", 50, "Commands of one connection in a second, publishes aside (111); 0 sets no limit.", 0),
     Setting("COMMAND_BURST", 200, "Commands of one connection at once; so many refusals in 10 seconds close it (3013)."),
-    Setting("PUBLISHES_PER_SECOND", 20, "Publishes of one person in a second, by all doors (111); 0 sets no limit. Keys have their own."),
+    Setting(
+        "PUBLISHES_PER_SECOND", 20, "Publishes of one person in a second, by all doors (111); 0 sets no limit. Keys have their own.", 0
+    ),
     Setting("PUBLISH_BURST", 100, "Publishes of one person at once."),
-    Setting("BAD_MESSAGES_PER_MINUTE", 10, "Senseless commands of one connection (107); one more closes it (3509). 0 sets no limit."),
-    Setting("WRONG_KEYS_PER_MINUTE", 20, "Wrong API keys of one address (429, 3013); those that were right go on. 0 sets no limit."),
+    Setting("BAD_MESSAGES_PER_MINUTE", 10, "Senseless commands of one connection (107); one more closes it (3509). 0 sets no limit.", 0),
+    Setting("WRONG_KEYS_PER_MINUTE", 20, "Wrong API keys of one address (429, 3013); those that were right go on. 0 sets no limit.", 0),
     Setting("CONNECT_SECONDS", 10, "Time between opening a socket and its connect command (3502)."),
     Setting("IN_FLIGHT", 256, "Publishes of one connection that may wait for their commit; over it the socket is not read."),
     Setting("JOURNAL_QUEUE", 20_000, "Publishes of one process that may wait for their commit (111)."),
     Setting("BATCH_RECORDS", 1_000, "Records in one transaction, at most."),
     Setting("BATCH_BYTES", 4_194_304, "Payload bytes in one transaction, at most."),
-    Setting("FREE_DISK_BYTES", 67_108_864, "Free space on the disk of the database below which nothing more is stored (507)."),
+    Setting("FREE_DISK_BYTES", 67_108_864, "Free space on the disk of the database below which nothing more is stored (507).", 0),
     Setting("PAGE_RECORDS", 300, "Records in one page of history or replay, at most."),
     Setting("PAGE_BYTES", 262_144, "Payload bytes in one page of history or replay, at most."),
-    Setting("OUTBOX_BYTES", 1_048_576, "Publications that wait for one connection; past it the cursor waits and the database paces."),
+    Setting(
+        "OUTBOX_BYTES", 1_048_576, "Publications that wait for one connection; past it the cursor waits and the database paces.", 1_024
+    ),
     Setting("FRAME_BYTES", 65_536, "Largest frame of joined messages; a larger message goes alone."),
-    Setting("RING_BYTES", 33_554_432, "Latest records kept in memory, all streams of a process together."),
+    Setting("RING_BYTES", 33_554_432, "Latest records kept in memory, all streams of a process together.", 0),
     Setting("PING_SECONDS", 25, "Interval of pings; under the 60 s idle cut-off of common proxies."),
     Setting("PONG_SECONDS", 8, "Time for the answer to a ping on an otherwise idle connection (3012)."),
     Setting("PROGRESS_SECONDS", 30, "Time for the answer to a ping while data is on its way (3008)."),
@@ -53,6 +61,7 @@ SETTINGS = (
 )
 
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
+LEAST = {setting.name: setting.least for setting in SETTINGS}
 
 # What is no limit, and what holds in a project that says nothing. The server's own project/settings.py says it all.
 OPTIONS: dict[str, Any] = {
@@ -96,8 +105,8 @@ def limit(name: str) -> int:
     """The value of one setting; an unknown name is a programming error (KeyError)."""
     default = DEFAULTS[name]
     value: Any = _given().get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ImproperlyConfigured(f"WIRELOG_{name} must be a whole number, 0 or more, not {value!r}.")
+    if not isinstance(value, int) or isinstance(value, bool) or value < LEAST[name]:
+        raise ImproperlyConfigured(f"WIRELOG_{name} must be a whole number, {LEAST[name]} or more, not {value!r}.")
     return value
 
 
