@@ -122,7 +122,7 @@ def test_a_personal_stream_is_written_by_programs_and_read_by_its_user_alone(ali
 def test_a_personal_stream_ends_with_its_user(alice: Identity) -> None:
     name = f"#{alice.user_id}"
     append_one(name)
-    User.objects.get(pk=alice.user_id).delete()
+    User.objects.get(username="alice").delete()
     assert isinstance(append_one(name, device("#*")), StreamArchived)
 
 
