@@ -15,7 +15,7 @@ from realtime.protocol import Publication
 from realtime.reads import Page
 
 from . import clock
-from .test_hub import EPOCH, SMALL, STREAM_ID, Client, Database, World
+from .hub_world import EPOCH, SMALL, STREAM_ID, Client, Database, World
 
 KEYS = ("", "a", "b", "c")
 
