@@ -81,8 +81,8 @@ def tamper(alice: User, key: str) -> None:
 
 
 def steal(alice: User, key: str) -> None:
-    """The row names another user than the signed data does."""
-    Session.objects.filter(session_key=key).update(user=get_user_model().objects.create_user("mallory"))
+    """The row names another user than the signed data does, and one with the very same password hash."""
+    Session.objects.filter(session_key=key).update(user=User.objects.create(username="mallory", password=alice.password))
 
 
 def delete(alice: User, key: str) -> None:
@@ -117,6 +117,10 @@ def test_the_session_engine_of_another_project_is_asked_by_its_own_load(alice: U
     identity = who(key)
     assert identity is not None
     assert (identity.user_id, identity.expires) == (alice.pk, None)
+    deactivate(alice, key)
+    assert who(key) is None
+    User.objects.update(is_active=True)
+    assert who(key) == identity
     change_password(alice, key)
     assert who(key) is None
     assert who("unknown") is None

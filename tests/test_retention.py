@@ -226,6 +226,17 @@ def test_a_removed_history_leaves_nothing_and_the_offsets_go_on(monkeypatch: pyt
     assert (kept(), position(), stream.epoch, units) == ([6], (6, 6, 1), epoch, 2)
 
 
+def test_a_removed_history_takes_nothing_along_that_came_after_it() -> None:
+    stream = make(0, keep_records=1, keep_latest=True)
+    publish("a", "b", "")
+    upto = 1
+    prune()
+    assert kept() == [1, 2, 3]
+    while retention.remove_once(stream.pk, upto):
+        pass
+    assert (kept(), told()) == ([2, 3], [2])
+
+
 class Property(TestCase):
     actions = st.lists(
         st.tuples(st.sampled_from(["publish", "end", "prune", "sweep"]), st.sampled_from(["", "a", "b"]), st.integers(1, 4)), max_size=25

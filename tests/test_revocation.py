@@ -628,9 +628,26 @@ def test_what_takes_nothing_away_tells_nobody(no_notices: None) -> None:
     stream = Stream.objects.create(name="new")
     stream.title = "New"
     stream.save(update_fields=["title"])
-    SessionRow.objects.create(session_key="old", session_data="", expire_date=timezone.now() - timedelta(days=1))
+    SessionRow.objects.create(session_key="old", session_data="", expire_date=timezone.now() - timedelta(days=1), user=person)
     call_command("clearsessions")
     assert subjects() == []
+
+
+@pytest.mark.parametrize(
+    "model, fields",
+    [
+        (User, ["password", "is_active", "is_superuser"]),
+        (
+            ApiKey,
+            ["revoked", "expires", "scopes", "digest", "previous_digest", "previous_until", "publish_rate", "max_connections"],
+        ),
+        (Stream, ["name", "readers", "writers", "archived", "durable", "max_payload"]),
+    ],
+)
+def test_each_column_that_decides_of_access_is_told_of_by_itself(no_notices: None, model: Any, fields: list[str]) -> None:
+    for count, name in enumerate(fields, 1):
+        model.objects.first().save(update_fields=[name])
+        assert len(subjects()) == count, name
 
 
 def test_a_notice_is_part_of_the_transaction_of_the_change(no_notices: None) -> None:

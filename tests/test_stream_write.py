@@ -2,12 +2,13 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from django.db import DatabaseError
 
 from realtime import journal
+from realtime.errors import InternalError
 from realtime.items import Item
 from realtime.models import Namespace, Record, Stream
 
@@ -381,6 +382,24 @@ def test_what_keeps_all_lines_out_is_the_answer_to_the_request(door: Door, key: 
     door.run(Trouble(DatabaseError("database or disk is full")).befall(door.engine.journal))
     assert (door.post(PUBLISH + query, body, key | NDJSON)).status == 507
     assert stored() == []
+
+
+def test_an_error_that_kept_out_only_some_lines_is_that_of_each(door: Door, key: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    append_all = door.engine.journal.append_all
+
+    async def fail_first(items: Iterable[Item]) -> list[journal.Outcome]:
+        return [InternalError(), *await append_all(list(items)[1:])]
+
+    monkeypatch.setattr(door.engine.journal, "append_all", fail_first)
+    failed, stored_line = door.post(PUBLISH, b'{"data":1}\n{"data":2}', key | NDJSON).lines()
+    assert (failed["error"]["code"], failed["error"]["temporary"], stored_line["offset"]) == (100, True, 1)
+
+
+def test_each_line_of_a_batch_counts_as_a_publish(door: Door) -> None:
+    # A burst of five seconds: five records.
+    slow = {"X-API-Key": api_key("*", "publish", publish_rate=1)}
+    assert door.post(PUBLISH, b'{"data":1}\n' * 5, slow | NDJSON).status == 200
+    assert refused(door.post(PUBLISH, b"1", slow)) == (429, 111, "")
 
 
 def test_a_full_batch_is_one_transaction(door: Door, key: dict[str, str]) -> None:
