@@ -39,12 +39,16 @@ class Benchmark:
             self._large = make_template(self.folder / "large", self.sizes)
         return self._large
 
+    def clock(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
+        return f"{minutes}:{seconds:02}"
+
     def run(self, kind: Kind, scenarios: Iterable[Scenario]) -> None:
-        for number, scenario in enumerate(scenarios):
-            minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
-            say(f"{minutes}:{seconds:02}  {kind.title}: {scenario.title} …")
+        for scenario in scenarios:
+            say(f"{self.clock()}  {kind.title}: {scenario.title} …")
             try:
-                self.measure(kind, scenario, self.folder / f"{kind.name}-{number}")
+                with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+                    self.measure(kind, scenario, Path(folder) / "data")
             except (LoadFailed, NotReady, Wrong) as error:
                 last = str(error).strip().splitlines()[-1]
                 self.results.failures.append(f"{kind.title}, {scenario.title}: {last}")
@@ -90,7 +94,8 @@ def main() -> None:
                 benchmark.run(kind, chosen(args, kind))
     out = args.out or (None if args.only or args.servers else ROOT / "docs" / "benchmarks")
     if out:
-        report.write(benchmark.results, out, say)
+        report.write(benchmark.results, out)
+        say(f"{benchmark.clock()}  Written: {out / 'report.md'}")
     sys.exit(bool(benchmark.results.failures))
 
 

@@ -11,6 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Protocol
 
+from .dialects import NUMBER
+
 Buffer = bytes | bytearray | memoryview
 NEWLINE = 10
 # When a payload was sent, or should have been, in nanoseconds of the monotonic clock, which all processes of a machine share.
@@ -180,6 +182,18 @@ class Each:
     @property
     def faults(self) -> tuple[int, int]:
         return self.order.missing, self.order.repeated
+
+
+def disorder(log: Buffer) -> int:
+    """Records that do not come after the one before of the same publisher, by the numbers that it gave them.
+
+    Offsets that follow one another do not tell: a record that was stored twice has two."""
+    last: dict[bytes, int] = {}
+    found = 0
+    for publisher, number in NUMBER.findall(log):
+        found += int(number) <= last.get(publisher, 0)
+        last[publisher] = int(number)
+    return found
 
 
 NOTHING = {"received": 0, "missing": 0, "repeated": 0, "differs": 0}

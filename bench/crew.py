@@ -2,7 +2,7 @@
 
 import multiprocessing
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection as Pipe
 from typing import Any, Self
 
@@ -28,15 +28,23 @@ class Hand:
     def tell(self, method: str, **params: Any) -> None:
         self.pipe.send((method, params))
 
-    def hear(self) -> Any:
+    def hear(self) -> tuple[bool, Any]:
+        """Whether it was done, and its result or the traceback."""
         fine, result = self.pipe.recv()
-        if not fine:
-            raise LoadFailed(result)
-        return result
+        return fine, result
 
     def call(self, method: str, **params: Any) -> Any:
         self.tell(method, **params)
-        return self.hear()
+        return results([self])[0]
+
+
+def results(hands: Sequence[Hand]) -> list[Any]:
+    """What the hands answer. Raises LoadFailed once all have: an answer left in its pipe would pass for that of the next call."""
+    heard = [hand.hear() for hand in hands]
+    for fine, result in heard:
+        if not fine:
+            raise LoadFailed(result)
+    return [result for _, result in heard]
 
 
 class Crew:
@@ -60,14 +68,15 @@ class Crew:
 
     def begin(self, dialect: str, port: int) -> None:
         """Close whatever is open, and turn to another server."""
-        for hand in self.hands:
-            hand.call("begin", dialect=dialect, host="127.0.0.1", port=port)
+        self.everybody("begin", dialect=dialect, host="127.0.0.1", port=port)
 
     def subscribe(self, count: int, **params: Any) -> dict[str, Any]:
         """`count` subscribers, shared out among the readers. Raises LoadFailed when one is refused."""
+        first = 0
         for hand, share in zip(self.readers, shares(count, len(self.readers)), strict=True):
-            hand.tell("subscribe", count=share, **params)
-        answers = [hand.hear() for hand in self.readers]
+            hand.tell("subscribe", first=first, count=share, **params)
+            first += share
+        answers = results(self.readers)
         refused = [reason for answer in answers for reason in answer["refused"]]
         if refused:
             raise LoadFailed(f"{len(refused)} of {count} subscribers were refused, the first: {refused[0]}")
@@ -76,12 +85,21 @@ class Crew:
 
     def each(self, method: str, **params: Any) -> list[Any]:
         """The answers of all readers."""
-        for hand in self.readers:
-            hand.tell(method, **params)
-        return [hand.hear() for hand in self.readers]
+        return _ask(self.readers, method, **params)
+
+    def everybody(self, method: str, **params: Any) -> list[Any]:
+        """The answers of the readers and of the writer."""
+        return _ask(self.hands, method, **params)
 
     def cpu(self) -> float:
-        return sum(float(hand.call("cpu")) for hand in self.hands)
+        return float(sum(self.everybody("cpu")))
+
+
+def _ask(hands: Sequence[Hand], method: str, **params: Any) -> list[Any]:
+    """The same of all at once, and their answers."""
+    for hand in hands:
+        hand.tell(method, **params)
+    return results(hands)
 
 
 def joined(arrays: Iterable["array[int]"]) -> "array[int]":

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +14,18 @@ from .servers import SIZES, Server, Template
 from .stats import summary
 
 SETTLE_SECONDS = 60.0
+# What a checker counts, in words.
+FAULTS = {
+    "missing": "records missing",
+    "repeated": "repeated",
+    "disordered": "stored twice or out of order",
+    "unequal": "subscribers have not as many as were published",
+    "differs": "got other bytes",
+}
 
 
 class Wrong(Exception):
-    """Subscribers did not receive every record once, in order."""
+    """What was received is not what should be there: every record once, in order."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class Field:
         return self.crew.subscribe(count, streams=streams, logins=self.readers, **params)
 
     def monitor(self, stream: str) -> None:
-        """A subscriber in the process that publishes. The last to come, so that it is the last to be served."""
+        """A subscriber in the process that publishes, which sets its pace: the last to come, wherever in its round the server serves it."""
         answer = self.crew.writer.call("subscribe", streams=[stream], count=1, logins=self.readers)
         if answer["refused"]:
             raise crews.LoadFailed(f"the subscriber of the publishing process was refused: {answer['refused'][0]}")
@@ -98,33 +107,35 @@ class Field:
     def watch(self, seconds: float, warm_up: float = 1.0) -> Window:
         """What the subscribers of the readers receive in `seconds`."""
         time.sleep(warm_up)
-        cpu, load, before = self.server.cpu(), self.crew.cpu(), self.crew.each("counts")
+        cpu, load, before = self.server.cpu(), self.crew.cpu(), self.crew.each("received")
         time.sleep(seconds)
-        after, cpu_after, load_after = self.crew.each("counts"), self.server.cpu(), self.crew.cpu()
-        took = statistics.fmean(late["now"] - early["now"] for early, late in zip(before, after, strict=True)) / 1e9
-        got = sum(late["received"] - early["received"] for early, late in zip(before, after, strict=True))
+        after, cpu_after, load_after = self.crew.each("received"), self.server.cpu(), self.crew.cpu()
+        got = sum(late - early for (early, _), (late, _) in zip(before, after, strict=True))
+        took = statistics.fmean(late - early for (_, early), (_, late) in zip(before, after, strict=True)) / 1e9
         return Window(got, took, cpu_after - cpu, load_after - load)
 
-    def settle(self, streams: int = 1, seconds: float = SETTLE_SECONDS) -> dict[str, float]:
+    def settle(self, seconds: float = SETTLE_SECONDS) -> dict[str, float]:
         """Stop publishing, wait for what is on its way, and look whether everybody got everything once, in order.
 
         Raises Wrong; of a server that promises nothing it returns what was lost."""
-        writer = self.crew.writer
-        writer.call("stop")
+        self.crew.writer.call("stop")
         published = self._published()
-        each = published["sent"] / streams
-        complete = all(self.crew.each("wait_for", count=each, seconds=2 if self.lossy else seconds))
-        counts = self.crew.each("counts")
-        broken = [reason for count in counts for reason in count["broken"]] + published["broken"]
-        missing, repeated, differs = (sum(count[name] for count in counts) for name in ("missing", "repeated", "differs"))
+        if published["refused"] or published["broken"]:
+            raise Wrong(f"{published['refused']} publishes were refused, and these publishers cut off: {published['broken']}")
+        return self.check(self.crew.writer.call("published_to"), 2 if self.lossy else seconds)
+
+    def check(self, published: Counter[str], seconds: float = SETTLE_SECONDS) -> dict[str, float]:
+        """As `settle`, of records that somebody else has published: so many by stream."""
+        found = self.crew.everybody("faults", published=published, seconds=seconds)
+        broken = [reason for faults in found for reason in faults["broken"]]
+        counts = {name: sum(faults[name] for faults in found) for name in FAULTS}
+        heard = {said for faults in found for said in faults["digests"].items()}
+        counts["differs"] += len(heard) - len(dict(heard))
         if self.lossy:
-            return {"missing": missing, "closed": len(broken)}
-        if broken or missing or repeated or differs or published["refused"] or not complete:
-            raise Wrong(
-                f"{missing} records missing, {repeated} repeated, {differs} subscribers got other bytes, "
-                f"{published['refused']} publishes refused, {'' if complete else 'not '}everything arrived, "
-                f"{len(broken)} connections ended: {broken[:1]}"
-            )
+            return {"missing": counts["missing"], "closed": len(broken)}
+        if broken or any(counts.values()):
+            told = ", ".join(f"{counts[name]} {words}" for name, words in FAULTS.items())
+            raise Wrong(f"{told}; {len(broken)} connections ended: {broken[:1]}")
         return {}
 
     def _published(self) -> dict[str, Any]:
@@ -152,9 +163,10 @@ class Field:
         return rate, summary(after["samples"], 1e6) | {"server_cpu": (cpu_after - cpu) / took}
 
     def http(self, requests: Iterable[tuple[str, str, bytes, dict[str, str]]], at_once: int, seconds: float) -> dict[str, Any]:
-        """Requests a second and their milliseconds. Raises LoadFailed for another status than 200."""
+        """How many requests, how many a second, their milliseconds and the last body. Raises LoadFailed for another status than 200."""
         answer = self.crew.writer.call("http", requests=list(requests), at_once=at_once, seconds=seconds)
         statuses = answer["statuses"]
         if statuses.keys() - {200}:
             raise crews.LoadFailed(f"HTTP answered with {statuses}")
-        return {"rate": sum(statuses.values()) / answer["seconds"], **summary(answer["samples"], 1e6)}
+        done = sum(statuses.values())
+        return {"done": done, "rate": done / answer["seconds"], "body": answer["body"], **summary(answer["samples"], 1e6)}

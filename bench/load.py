@@ -7,14 +7,17 @@ import signal
 import time
 import traceback
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
+from itertools import cycle, islice
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
 import uvloop
 
-from .check import Checker, Each, Follower, Log, total
+from .check import Checker, Each, Follower, Log, disorder, total
 from .clients import Client, Publisher, Subscriber
 from .dialects import DIALECTS, Login
 from .http import HttpClient
@@ -22,6 +25,8 @@ from .stats import Schedule, shares
 
 # For one connection, in a storm of them.
 OPEN_SECONDS = 60
+# The clock of uvloop knows nothing shorter, and would not wait at all.
+LEAST_WAIT = 0.001
 
 
 class Load:
@@ -43,13 +48,16 @@ class Load:
         streams: Sequence[str],
         count: int,
         logins: Sequence[Login],
+        first: int = 0,
         at_once: int = 50,
         timed: bool = False,
         since: tuple[str, int] | None = None,
     ) -> dict[str, Any]:
-        """Open `count` subscribers, spread over `streams`, never more than `at_once` under way. Returns how long each took, in ns."""
+        """Open the subscribers from `first` on, one after another of `streams`, never more than `at_once` under way.
+
+        Returns how long each took, in ns."""
         clients = []
-        for index in range(count):
+        for index in range(first, first + count):
             stream = streams[index % len(streams)]
             client = Subscriber(self.dialect, self.address, stream, logins[index % len(logins)], since)
             client.checker = self._checker(stream, timed)
@@ -88,20 +96,27 @@ class Load:
         await asyncio.gather(*(open_next() for _ in range(at_once)))
         return samples, refused
 
-    async def counts(self) -> dict[str, Any]:
-        """What has been received so far, and when that is."""
-        broken = [client.reason for client in self.subscribers if client.reason]
-        now = time.monotonic_ns()
-        return total(client.checker for client in self.subscribers) | {"now": now, "broken": broken}
+    async def received(self) -> tuple[int, int]:
+        """How many records all subscribers together have so far, and when that is, in ns."""
+        return sum(client.checker.received for client in self.subscribers), time.monotonic_ns()
 
-    async def wait_for(self, count: int, seconds: float) -> bool:
-        """Wait until `count` records have been received by each subscriber on average; False when it took too long."""
+    async def faults(self, published: Counter[str], seconds: float) -> dict[str, Any]:
+        """What is wrong when every subscriber should have the records that were published, so many by stream; waits `seconds` for them."""
         deadline = time.monotonic() + seconds
-        while sum(client.checker.received for client in self.subscribers) < count * len(self.subscribers):
+        while self._more_than_received(published):
             if time.monotonic() > deadline:
-                return False
+                break
             await asyncio.sleep(0.02)
-        return True
+        return total(client.checker for client in self.subscribers) | {
+            "unequal": sum(client.checker.received != published[client.stream] for client in self.subscribers),
+            "disordered": sum(disorder(log.data) for log in self.logs.values()),
+            # To be compared with what the other processes have heard.
+            "digests": {stream: sha256(log.data).digest() for stream, log in self.logs.items()},
+            "broken": [client.reason for client in self.subscribers if client.reason],
+        }
+
+    def _more_than_received(self, published: Counter[str]) -> bool:
+        return any(client.checker.received < published[client.stream] for client in self.subscribers)
 
     async def samples(self) -> "array[int]":
         """Nanoseconds from when a record was due to when it was received, of every delivery since the last call."""
@@ -113,8 +128,13 @@ class Load:
 
     # Publishing
 
-    async def publishers_open(self, streams: Sequence[str], count: int, login: Login, size: int, first: int = 0) -> list[str]:
-        clients = [Publisher(self.dialect, self.address, streams, login, first + index, size) for index in range(count)]
+    async def publishers_open(self, streams: Sequence[str], count: int, login: Login, size: int) -> list[str]:
+        """Each goes round all streams, and begins at another place, so that no stream has its turn of all of them at once."""
+        clients = []
+        for index in range(count):
+            start = index * len(streams) // count
+            own = [*streams[start:], *streams[:start]]
+            clients.append(Publisher(self.dialect, self.address, own, login, index, size))
         _, refused = await self._open(clients, 50)
         self.publishers += clients
         return refused
@@ -156,7 +176,7 @@ class Load:
             for moment in schedule.due(time.monotonic_ns()):
                 self.publishers[turn % len(self.publishers)].publish(1, [moment])
                 turn += 1
-            await asyncio.sleep(schedule.wait(time.monotonic_ns()))
+            await asyncio.sleep(max(LEAST_WAIT, schedule.wait(time.monotonic_ns())))
 
     async def published(self) -> dict[str, Any]:
         samples: array[int] = array("q")
@@ -172,6 +192,13 @@ class Load:
             "samples": samples,
         }
 
+    async def published_to(self) -> Counter[str]:
+        """How many records each stream was sent."""
+        sent: Counter[str] = Counter()
+        for client in self.publishers:
+            sent.update(islice(cycle(client.streams), client.sent))
+        return sent
+
     async def stop(self) -> None:
         """No more records. Those on their way still come."""
         for publisher in self.publishers:
@@ -186,7 +213,7 @@ class Load:
     # HTTP
 
     async def http(self, requests: Sequence[tuple[str, str, bytes, dict[str, str]]], at_once: int, seconds: float) -> dict[str, Any]:
-        """Send the requests over and over on `at_once` connections; returns nanoseconds of each, and how often each status came."""
+        """Send the requests over and over on `at_once` connections; returns nanoseconds of each, how often each status came, and a body."""
         clients = [HttpClient(*self.address) for _ in range(at_once)]
         deadline = time.monotonic() + seconds
         started = time.monotonic_ns()
@@ -198,7 +225,7 @@ class Load:
             samples.extend(client.samples)
             for status, count in client.statuses.items():
                 statuses[status] = statuses.get(status, 0) + count
-        return {"samples": samples, "statuses": statuses, "seconds": (ended - started) / 1e9}
+        return {"samples": samples, "statuses": statuses, "seconds": (ended - started) / 1e9, "body": clients[0].body}
 
     async def close(self) -> None:
         await self.stop()
@@ -229,6 +256,8 @@ async def work(pipe: Pipe) -> None:
                 if load is not None:
                     await load.close()
                 load = Load(**params)
+                # A closed connection and its reader of frames know each other.
+                gc.collect()
                 pipe.send((True, None))
             else:
                 pipe.send((True, await getattr(load, method)(**params)))

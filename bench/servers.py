@@ -43,10 +43,10 @@ class Kind:
     window: int = 100
 
 
-SERVE = ("manage.py", "serve", "--port", "0", "--server")
+SERVE = ("serve", "--port", "0", "--server")
 OURS = (
-    Kind("uvicorn", "Wirelog on uvicorn", "wirelog", (sys.executable, *SERVE, "uvicorn"), "on disk, fsynced"),
-    Kind("daphne", "Wirelog on Daphne", "wirelog", (sys.executable, *SERVE, "daphne"), "on disk, fsynced"),
+    Kind("uvicorn", "Wirelog on uvicorn", "wirelog", (sys.executable, "manage.py", *SERVE, "uvicorn"), "on disk, fsynced"),
+    Kind("daphne", "Wirelog on Daphne", "wirelog", (sys.executable, "manage.py", *SERVE, "daphne"), "on disk, fsynced"),
 )
 
 

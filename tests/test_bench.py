@@ -1,7 +1,9 @@
 """The benchmark measures what it says: its framing, its arithmetic, and above all its eye for what was lost or came twice."""
 
 import json
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from bench.field import Field, Measure, Wrong
 from bench.plot import ceiling, chart, short
 from bench.report import OURS_NAMES, ROWS, Results, machine, markdown, write
 from bench.scenarios import fan_out
-from bench.servers import OURS, Server, make_template
+from bench.servers import OURS, SERVE, Server, make_template
 from bench.stats import Schedule, percentile, shares, summary
 from bench.wire import CLOSE, PING, TEXT, Frames, client_frame, measure
 
@@ -159,7 +161,7 @@ def filled(value: float) -> Results:
 
 def test_a_report_says_which_targets_are_met(tmp_path: Path) -> None:
     results = filled(700.0)
-    write(results, tmp_path, lambda line: None)
+    write(results, tmp_path)
     text = (tmp_path / "report.md").read_text()
     [one_at_a_time] = [line for line in text.splitlines() if line.startswith("| Durable publishes, one at a time")]
     assert one_at_a_time.endswith("| ≥ 600 | yes / yes |")
@@ -192,18 +194,56 @@ def test_a_chart_shows_every_line_by_name() -> None:
 
 @pytest.fixture(scope="module")
 def crew() -> Iterator[Crew]:
-    with Crew(readers=1) as crew:
+    with Crew() as crew:
         yield crew
 
 
-def test_a_scenario_runs_against_a_real_server(crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    template = make_template(tmp_path / "template", [10])
-    with Server(OURS[0], template.copy(tmp_path / "data")) as server:
-        field = Field(crew, server, template)
-        monkeypatch.setattr(field, "seconds", lambda quick, full: 0.3)
-        measure = fan_out(field, "saturated", 5)
-        assert measure.value > 0
-        # Somebody who has not got what was published is found.
-        field.subscribe(1, ["bench:saturated-5-100"])
-        with pytest.raises(Wrong, match="not everything arrived"):
-            field.settle(seconds=0.1)
+@pytest.fixture(scope="module")
+def broken(crew: Crew, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+    """Before a server that keeps its promises in all streams but those of tests/broken.py."""
+    folder = tmp_path_factory.mktemp("bench")
+    template = make_template(folder / "template", [10])
+    kind = replace(OURS[0], command=(sys.executable, "-m", "tests.broken", *SERVE, "uvicorn"))
+    with Server(kind, template.copy(folder / "data")) as server:
+        yield Field(crew, server, template)
+
+
+def received_by(crew: Crew) -> int:
+    return sum(received for received, _ in crew.each("received"))
+
+
+def test_a_scenario_runs_against_a_real_server(broken: Field, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broken, "seconds", lambda quick, full: 0.3)
+    fan_out(broken, "saturated", 5)
+    assert received_by(broken.crew) == 5 * broken.crew.writer.call("published_to")["bench:saturated-5-100"] > 0
+
+
+@pytest.mark.parametrize(
+    "fault, seconds, found",
+    [
+        ("lost", 0.5, "[123] subscribers have not as many"),
+        ("doubled", 60, "1 repeated"),
+        ("changed", 60, "[1-9] got other bytes"),
+        ("stored", 60, "2 stored twice"),
+    ],
+)
+def test_one_broken_promise_is_found(broken: Field, fault: str, seconds: float, found: str) -> None:
+    stream = f"bench:{fault}"
+    broken.begin()
+    broken.subscribe(3, [stream])
+    broken.publishers(2, [stream])
+    broken.crew.writer.call("flood", window=10)
+    with pytest.raises(Wrong, match=found):
+        broken.settle(seconds)
+
+
+def test_each_stream_of_many_has_its_reader_and_its_share(broken: Field) -> None:
+    names = [f"bench:many-{index}" for index in range(40)]
+    broken.begin()
+    broken.subscribe(40, names)
+    broken.publishers(20, names)
+    broken.crew.writer.call("flood", window=2)
+    broken.settle()
+    published = broken.crew.writer.call("published_to")
+    assert published.keys() == set(names)
+    assert received_by(broken.crew) == published.total()

@@ -584,7 +584,7 @@ def test_without_javascript_one_reads_and_writes(people: People, room: Room) -> 
     page.fill("textarea", "by form")
     page.click("#composer button")
     assert page.inner_text("#feed .wire-text") == "by form"
-    room.fill(60)
+    room.fill(110)
     page.reload()
     page.click("text=Older records")
     assert "by form" in page.inner_text("#feed")

@@ -33,7 +33,10 @@ func main() {
 	if err := node.Run(); err != nil {
 		log.Fatal(err)
 	}
-	http.Handle("/connection/websocket", centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{}))
+	// Its pings may stand between two records of a frame, where nobody looks for one. Each scenario is over before the first.
+	pings := centrifuge.PingPongConfig{PingInterval: 10 * time.Minute, PongTimeout: time.Minute}
+	config := centrifuge.WebsocketConfig{PingPongConfig: pings}
+	http.Handle("/connection/websocket", centrifuge.NewWebsocketHandler(node, config))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
