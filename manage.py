@@ -33,4 +33,8 @@ def fail(sentence: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    try:
+        main(sys.argv)
+    except KeyboardInterrupt:
+        # Ctrl-C while there was nothing to end yet; what shells say of it.
+        sys.exit(130)

@@ -2,11 +2,13 @@
 
 import io
 import json
+import runpy
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core import management
 from django.core.management import CommandError
 from django.db import DatabaseError, OperationalError
 
@@ -17,7 +19,7 @@ from realtime.management.commands import publish
 from realtime.models import AuditEntry, Namespace, Record, Stream
 
 from . import desk
-from .conftest import Run
+from .conftest import ROOT, Run
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +36,16 @@ def type_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
 
 def lines(text: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
+
+
+def test_ctrl_c_before_there_is_anything_to_end_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(argv: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(management, "execute_from_command_line", interrupt)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "manage.py"), run_name="__main__")
+    assert ended.value.code == 130
 
 
 # streams
