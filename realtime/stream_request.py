@@ -178,7 +178,14 @@ def parse_query(text: bytes, query: type[T]) -> T:
     values = dict(pairs)
     if len(values) < len(pairs):
         raise BadRequest("query", "must name each parameter once")
+    return from_text(values, query, "query")
+
+
+def from_text(value: Any, wanted: type[T], name: str) -> T:
+    """What is said as text, as what is `wanted`. Raises BadRequest, in words that a reader of HTTP has; `name` is that of the whole."""
     try:
-        return msgspec.convert(values, query, strict=False)
+        return msgspec.convert(value, wanted, strict=False)
     except msgspec.ValidationError as error:
-        raise misfit(error, "query") from None
+        flaw = misfit(error, name)
+        problem = flaw.problem.removesuffix(", got `str`").replace("`int`", "a whole number").replace("`bool`", "true or false")
+        raise BadRequest(flaw.field, problem) from None

@@ -26,7 +26,7 @@ from .errors import (
 from .items import MAX_CONTENT_TYPE, Item, labels_of, payload_of
 from .journal import Appended, Outcome, Rejected
 from .protocol import Offset, misfit, payload
-from .stream_request import Request, demand_credential
+from .stream_request import Request, demand_credential, from_text
 from .times import milliseconds
 
 NDJSON = b"application/x-ndjson"
@@ -181,12 +181,7 @@ def _time(name: str, value: int | str | None) -> int | None:
 
 
 def _number(name: str, text: str) -> int | None:
-    if not text:
-        return None
-    try:
-        return msgspec.convert(text, Offset, strict=False)
-    except msgspec.ValidationError as error:
-        raise misfit(error, name) from None
+    return from_text(text, Offset, name) if text else None
 
 
 # Many records: each is an envelope

@@ -232,6 +232,16 @@ def test_a_query_that_is_not_understood_is_refused_by_name(door: Door) -> None:
     assert head("room") == 0
 
 
+def test_a_query_is_told_in_words_what_it_must_be(door: Door) -> None:
+    for query, told in (
+        ("limit=x", "limit must be a whole number"),
+        ("limit=-1", "limit must be a whole number >= 0"),
+        ("newest=maybe", "newest must be true or false"),
+    ):
+        reply = door.get(f"/api/streams/room/records?{query}", bearer("read"))
+        assert reply.json()["detail"] == f"bad request: {told}"
+
+
 def test_every_answer_forbids_to_guess_what_it_is(door: Door) -> None:
     for headers in (bearer("publish"), {}):
         reply = door.post(PUBLISH, b"1", headers)
