@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-WIDTH, HEIGHT = 640, 320
-LEFT, RIGHT, TOP, BOTTOM = 72, 150, 40, 44
+WIDTH, HEIGHT = 640, 340
+LEFT, RIGHT, TOP, BOTTOM = 72, 150, 64, 44
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1a1b18 } .title { font-weight: 600; font-size: 14px } .muted { fill: #6a6b63 }
 .grid { stroke: #e2e2dc } .line { stroke-width: 2 }
@@ -58,7 +58,7 @@ def chart(title: str, across: str, up: str, lines: Mapping[str, Points]) -> str:
         f'<rect class="ground" width="{WIDTH}" height="{HEIGHT}" rx="8"/>',
         text(16, 24, title, "title"),
         text(LEFT + (WIDTH - LEFT - RIGHT) / 2, HEIGHT - 8, across, "muted", "middle"),
-        text(WIDTH - RIGHT + 12, HEIGHT - BOTTOM, up, "muted"),
+        text(16, 46, up, "muted"),
     ]
     for step in range(5):
         value = scale.top * step / 4

@@ -63,9 +63,9 @@ ROWS = (
 # Ours on uvicorn must be so many times the peer.
 RATIOS = (("saturated", "channels-uvicorn", 500.0), ("trickle", "channels-uvicorn", 20.0), ("trickle", "socket.io", 0.5))
 CURVES = (
-    ("subscribers", "Deliveries per CPU second of the server, saturated", "subscribers", "deliveries"),
-    ("streams", "Deliveries per CPU second of the server, 2,000 records a second", "streams", "deliveries"),
-    ("payloads", "Payload delivered to 100 subscribers, saturated", "bytes of each payload", "MB/s"),
+    ("subscribers", "Saturated fan-out", "subscribers", "deliveries per CPU second"),
+    ("streams", "2,000 records a second over many streams", "streams, each with one subscriber", "deliveries per CPU second"),
+    ("payloads", "Saturated fan-out to 100 subscribers", "bytes of each payload", "MB/s delivered"),
     ("memory", "Memory of each idle connection", "connections", "KiB"),
     ("history", "History page of 100 records, p50", "records in the stream", "ms"),
     ("series", "Chart of 1,000 points, p50", "records in the stream", "ms"),
@@ -225,7 +225,8 @@ def curve(results: Results, name: str, title: str, across: str, up: str) -> str:
     """A picture, and its figures."""
     lines = [dict(results.curve(server, name)) for server in OURS_NAMES]
     rows = [[f"{place:,}", *(number(line.get(place)) for line in lines)] for place in sorted(set().union(*lines))]
-    return f"![{title}, {up}, by {across}]({name}.svg)\n\n" + table([f"{across}: {up}", *(kind.title for kind in OURS)], rows)
+    head = [across, *(f"{kind.title}, {up}" for kind in OURS)]
+    return f"![{title}: {up}, by {across}]({name}.svg)\n\n" + table(head, rows)
 
 
 def preamble(results: Results) -> str:

@@ -171,6 +171,23 @@ def test_a_report_says_which_targets_are_met(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "results.json").read_text())["machine"]["cores"]
 
 
+@pytest.mark.parametrize("values, judged", [([1, 3, 3], "1 | "), ([1, 4, 3], "0.75 | "), ([4, 1, 4], "0.25 | "), ([4, 4], "")])
+def test_a_curve_is_judged_at_its_worst_place_once_it_is_complete(tmp_path: Path, values: list[float], judged: str) -> None:
+    results = Results(full=True, machine=machine())
+    for place, value in zip((10, 100, 5_000), values, strict=False):
+        results.add("uvicorn", Measure("streams", value, at=place))
+    write(results, tmp_path)
+    lines = [line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("| Deliveries per CPU second, 10 to")]
+    assert [judged in line for line in lines] == [True] * bool(judged)
+
+
+def test_a_picture_of_a_run_before_goes(tmp_path: Path) -> None:
+    write(filled(1.0), tmp_path)
+    assert (tmp_path / "memory.svg").exists()
+    write(Results(full=False, machine=machine()), tmp_path)
+    assert not list(tmp_path.glob("*.svg"))
+
+
 def test_a_report_tells_what_could_not_be_measured() -> None:
     results = filled(1.0)
     results.failures.append("Rust is left out: cargo is not installed.")

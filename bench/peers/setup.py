@@ -21,13 +21,14 @@ def run(folder: Path, *command: str, **env: str) -> None:
         raise LeftOut(f"{command[0]} failed: {last[0]}")
 
 
-def build(name: str, program: str, files: list[str], make: Callable[[Path], None]) -> None:
+def build(say: Callable[[str], None], name: str, program: str, files: list[str], make: Callable[[Path], None]) -> None:
     """Run `make` in the folder `name` unless it has been run with just these files."""
     if shutil.which(program) is None:
         raise LeftOut(f"{program} is not installed")
     folder = PEERS / name
     stamp = Stamp(name, contents([folder / file for file in files]), folder=BUILT)
     if not stamp.holds():
+        say(f"Building bench/peers/{name}, once …")
         BUILT.mkdir(exist_ok=True)
         make(folder)
         stamp.set()
@@ -60,7 +61,7 @@ def ready(say: Callable[[str], None]) -> Iterator[Kind]:
     for kind in PEER_KINDS:
         try:
             if kind.name in NEEDS:
-                build(*NEEDS[kind.name])
+                build(say, *NEEDS[kind.name])
         except LeftOut as reason:
             say(f"{kind.title} is left out: {reason}.")
         else:
