@@ -15,6 +15,8 @@ from .access import Identity
 from .protocol import Publication
 
 GROUP_MS = 5 * 60 * 1000
+# Characters beyond which a record scrolls by itself, and does not fill the feed.
+LONG = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,10 @@ def text_of(data: str) -> tuple[str, str]:
     """The text of a record, and how it is set: as writing, or as data."""
     value = payload_of(data)
     if isinstance(value, dict) and isinstance(value.get("text"), str):
-        return value["text"], "wire-text"
-    return data if value is not None else "no payload", "wire-data"
+        text, css = value["text"], "wire-text"
+    else:
+        text, css = data if value is not None else "no payload", "wire-data"
+    return text, f"{css} wire-long" if len(text) > LONG else css
 
 
 def payload_of(data: str) -> Any:

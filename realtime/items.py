@@ -10,7 +10,9 @@ from urllib.parse import quote
 
 from . import namespaces
 from .access import Identity
+from .conf import limit
 from .errors import BadRequest, UnknownStream, WirelogError
+from .models import Stream
 from .protocol import REDACTS, payload
 
 MAX_KEY = 200
@@ -118,6 +120,11 @@ def check_text(name: str, text: object, longest: int, ascii_only: bool = False) 
         raise BadRequest(name, f"must be text, not {type(text).__name__}")
     if len(text) > longest or not text.isprintable() or (ascii_only and not text.isascii()):
         raise BadRequest(name, f"must be at most {longest} printable characters{' of ASCII' if ascii_only else ''}")
+
+
+def largest_payload(stream: Stream) -> int:
+    """In bytes."""
+    return stream.max_payload or limit("PAYLOAD_BYTES")
 
 
 def size_of(item: Item, largest: int) -> int:

@@ -14,7 +14,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import access, disk, hints, namespaces, signals, times
 from .access import Identity
-from .conf import limit
 from .errors import (
     BadRequest,
     Conflict,
@@ -26,7 +25,7 @@ from .errors import (
     WirelogError,
 )
 from .failpoints import failpoint
-from .items import Item, blob_reference, bytes_of, check_item, digest_of, flaw_of, size_of
+from .items import Item, blob_reference, bytes_of, check_item, digest_of, flaw_of, largest_payload, size_of
 from .models import Audience, Record, Stream
 from .protocol import Publication, publication
 
@@ -218,7 +217,7 @@ class _Batch:
 def _check_for(item: Item, stream: Stream) -> None:
     if stream.archived is not None:
         raise StreamArchived(stream.name)
-    largest = stream.max_payload or limit("PAYLOAD_BYTES")
+    largest = largest_payload(stream)
     if (size := size_of(item, largest)) > largest:
         raise PayloadTooLarge(stream.name, size, largest)
 

@@ -19,7 +19,7 @@ from . import access, api_guide, callers, credentials, engine, feed_rows, protoc
 from .access import ANONYMOUS, Identity
 from .errors import UnknownStream, WirelogError
 from .forms import WriteForm, new_key
-from .items import Item
+from .items import Item, largest_payload
 from .journal import append_now
 from .models import Audience, Kind, ReadMarker, Stream
 from .names import display_names
@@ -156,6 +156,7 @@ def _of_view(view: str, page: list[Publication], names: dict[str, str], identity
         "marker": marker,
         "rows": list(feed_rows.rows(page, names, identity, marker)),
         "form_key": new_key(),
+        "largest": largest_payload(found),
         "form_url": f"{reverse('stream', args=[found.name])}?view=feed",
         "text": text,
     }

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -63,6 +64,9 @@ def test_records_without_a_publisher_are_not_of_who_is_not_signed_in() -> None:
         ("7", "7", "wire-data"),
         ("", "no payload", "wire-data"),
         ("null", "no payload", "wire-data"),
+        (json.dumps({"text": "x" * 2000}), "x" * 2000, "wire-text"),
+        (json.dumps({"text": "x" * 2001}), "x" * 2001, "wire-text wire-long"),
+        ("1" * 2001, "1" * 2001, "wire-data wire-long"),
     ],
 )
 def test_writing_is_set_as_writing_and_anything_else_as_data(data: str, text: str, css: str) -> None:

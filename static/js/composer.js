@@ -1,6 +1,8 @@
 // The field in which one writes. The draft is kept for each stream; Enter sends, Shift+Enter starts a new line.
 
+import { setText } from "./page.js";
 import { read, remove, write } from "./storage.js";
+import { excessOf } from "./words.js";
 
 const LINES = 8;
 const LINE_PX = 21;
@@ -8,11 +10,13 @@ const LINE_PX = 21;
 export class Composer {
   #form;
   #field;
+  #note;
   #draftKey;
 
   constructor(form, page, send) {
     this.#form = form;
     this.#field = form.elements.text;
+    this.#note = form.querySelector(".composer-note");
     this.#draftKey = `wirelog.draft.${page.principal}.${page.stream}`;
     if (this.#field.value === "") this.#field.value = read(this.#draftKey) ?? "";
     form.noValidate = true;
@@ -22,7 +26,11 @@ export class Composer {
     });
     this.#field.addEventListener("input", () => this.#changed());
     this.#field.addEventListener("keydown", (event) => this.#key(event));
-    this.#grow();
+    this.#measure();
+  }
+
+  get text() {
+    return this.#field.value.trim();
   }
 
   focus() {
@@ -47,8 +55,8 @@ export class Composer {
   }
 
   #send(send) {
-    const text = this.#field.value.trim();
-    if (text === "") return;
+    const { text } = this;
+    if (text === "" || this.#measure() !== "") return;
     this.#field.value = "";
     this.#changed();
     send(text);
@@ -57,7 +65,16 @@ export class Composer {
   #changed() {
     if (this.#field.value === "") remove(this.#draftKey);
     else write(this.#draftKey, this.#field.value);
+    this.#measure();
+  }
+
+  // Says what is too large before it is sent.
+  #measure() {
     this.#grow();
+    const excess = excessOf({ text: this.text }, Number(this.#field.dataset.largest));
+    setText(this.#note, excess);
+    this.#form.querySelector("[type=submit]").disabled = excess !== "";
+    return excess;
   }
 
   // `field-sizing: content` does it where browsers have it.

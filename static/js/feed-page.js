@@ -16,7 +16,7 @@ import { recordOf } from "./record.js";
 const records = json("records", []).map((publication) => recordOf(publication));
 let presence = null;
 
-const live = new Live(page, {
+const handlers = {
   record(record) {
     feed.add(record);
     reader.arrived(record);
@@ -34,7 +34,9 @@ const live = new Live(page, {
   },
   join: (info) => presence?.join(info),
   leave: (info) => presence?.leave(info),
-});
+};
+// The title of the tab counts what is new while nobody looks.
+const live = new Live(page, handlers, { rests: false });
 
 const feed = new Feed(page, records, live.subscription);
 const names = new Names(json("names", {}), live.client, feed.paint);

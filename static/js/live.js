@@ -18,6 +18,8 @@ const TICK_MS = 250;
 const AGAIN_MS = 10_000;
 // The answer that brings the new session cookie may come after the news that the old session has ended.
 const COOKIE_MS = 1000;
+// A tab that nobody has looked at for so long gives its connection back.
+const HIDDEN_MS = 5 * 60 * 1000;
 
 export class Live {
   #page;
@@ -25,12 +27,17 @@ export class Live {
   #state;
   #againAt = 0;
   #clientId = "";
+  #rests;
+  #rest;
+  #resting = false;
   // Records of a stream that stores nothing are numbered here, so that views have something to tell them apart by.
   #passed = 0;
 
-  constructor(page, handlers, { subscribes = true } = {}) {
+  // `rests`: nothing is told while the tab is hidden, so it needs no connection then.
+  constructor(page, handlers, { subscribes = true, rests = true } = {}) {
     this.#page = page;
     this.#handlers = handlers;
+    this.#rests = rests;
     this.#state = initial(Date.now(), { online: navigator.onLine, subscribes, position: page.head });
     this.client = client;
     this.subscription = subscribes ? this.#subscription() : null;
@@ -94,8 +101,7 @@ export class Live {
     client.on("disconnected", ({ code }) => this.#disconnected(code));
     window.addEventListener("online", () => this.dispatch({ type: "online" }));
     window.addEventListener("offline", () => this.dispatch({ type: "offline" }));
-    // Somebody looks again: do not let them wait for the end of a long back-off.
-    document.addEventListener("visibilitychange", () => this.#lookAgain());
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#lookAway() : this.#lookAgain()));
     window.addEventListener("focus", () => this.#lookAgain());
   }
 
@@ -109,7 +115,21 @@ export class Live {
     this.dispatch({ type: "connected" });
   }
 
+  #lookAway() {
+    if (this.#rests) this.#rest = setTimeout(() => this.#sleep(), HIDDEN_MS);
+  }
+
+  #sleep() {
+    if (this.#state.ended !== null) return;
+    this.#resting = true;
+    client.disconnect();
+  }
+
+  // What was missed meanwhile comes with the connection. Nobody should have to wait for the end of a long back-off.
   #lookAgain() {
+    clearTimeout(this.#rest);
+    if (this.#resting) client.connect();
+    this.#resting = false;
     if (!document.hidden && this.#state.link === "down" && this.#state.retryAt > Date.now()) tryNow();
   }
 
@@ -141,7 +161,7 @@ export class Live {
   }
 
   async #disconnected(code) {
-    if (this.#state.ended !== null) return;
+    if (this.#state.ended !== null || this.#resting) return;
     this.dispatch({ type: "connecting" });
     if (code === SIGNED_OUT) await new Promise((done) => setTimeout(done, COOKIE_MS));
     if (!isCredential(code)) this.#end(closed(code));

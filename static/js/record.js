@@ -16,8 +16,15 @@ export function recordOf(publication, arrived = Date.now()) {
   };
 }
 
+// Beyond so many characters a record scrolls by itself, and does not fill the feed.
+const LONG = 2000;
+
 export function textOf(record) {
-  const { data } = record;
+  const { text, css } = writingOf(record.data);
+  return { text, css: text.length > LONG ? `${css} wire-long` : css };
+}
+
+function writingOf(data) {
   // Redacted, or published so.
   if (data === null) return { text: "no payload", css: "wire-data" };
   if (typeof data === "object" && typeof data.text === "string") return { text: data.text, css: "wire-text" };

@@ -77,6 +77,14 @@ export function sentence(error) {
   return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }
 
+// Why `data` is too large a payload, in bytes of JSON as the server counts them; "" when it is not.
+export function excessOf(data, largest) {
+  const json = JSON.stringify(data);
+  // No character takes more than three bytes: a short text need not be encoded.
+  const size = json.length * 3 > largest ? new TextEncoder().encode(json).length : 0;
+  return size > largest ? `Too large to send: ${grouped(size)} bytes, at most ${grouped(largest)}.` : "";
+}
+
 export const badge = (count) => (count > 99 ? "99+" : String(count));
 export const records = (count) => `${grouped(count)} record${count === 1 ? "" : "s"}`;
 // Names of streams hold nothing that an address would have to escape.

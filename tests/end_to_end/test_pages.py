@@ -70,6 +70,10 @@ class Room:
         for number in range(1, count + 1):
             self.publish({"text": f"record {number}"})
 
+    def set(self, **fields: object) -> None:
+        code = f"from realtime.models import Stream; Stream.objects.filter(name={self.name!r}).update(**{fields!r})"
+        assert self.server.manage("shell", "-c", code).returncode == 0
+
     def append(self, lines: list[str]) -> None:
         """Many records at once, by a process beside the server."""
         code = f"from realtime import items, journal; journal.append_now([items.Item({self.name!r}, line) for line in {lines!r}])"
@@ -310,7 +314,8 @@ def test_an_answer_that_was_lost_does_not_double_what_was_stored(people: People,
 
 def test_a_refused_record_says_why_and_can_be_deleted(people: People, room: Room) -> None:
     page = people.open(room.server, "alice", room.path)
-    say(page, "x" * 140_000)
+    room.set(max_payload=20)
+    say(page, "more than twenty bytes")
     failed = page.locator("#feed .wire-failed")
     failed.wait_for()
     assert "Payload too large" in failed.locator(".wire-note").inner_text()
@@ -319,6 +324,43 @@ def test_a_refused_record_says_why_and_can_be_deleted(people: People, room: Room
     failed.locator("text=Delete").click()
     failed.wait_for(state="detached")
     assert texts(page) == ["small"]
+
+
+def test_what_is_too_large_is_told_before_it_is_sent(people: People, room: Room) -> None:
+    page = people.open(room.server, "alice", room.path)
+    say(page, "x" * 131_072)
+    assert page.inner_text("#composer-note") == "Too large to send: 131\u202f083 bytes, at most 131\u202f072."
+    assert page.locator("#composer button").is_disabled()
+    say(page, "x" * 131_000)
+    record(page, "x" * 131_000).wait_for()
+    assert page.inner_text("#composer-note") == ""
+    assert page.locator("#o1 .wire-text").evaluate("text => text.clientHeight") <= 420
+
+
+SLEEP_WHEN_TOLD = """
+const { setTimeout } = window;
+window.setTimeout = (act, ms, ...more) => (ms === 300_000 ? (window.sleep = act) : setTimeout(act, ms, ...more));
+"""
+LOOK_AWAY = """hidden => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_tab_that_nobody_looks_at_gives_its_connection_back(people: People, room: Room) -> None:
+    context = people.context(room.server, "alice")
+    context.add_init_script(SLEEP_WHEN_TOLD)
+    page = context.new_page()
+    with page.expect_websocket() as first:
+        page.goto(f"{room.url}?view=raw")
+    live(page)
+    page.evaluate(LOOK_AWAY, True)
+    with first.value.expect_event("close"):
+        page.evaluate("window.sleep()")
+    room.publish({"text": "meanwhile"})
+    page.evaluate(LOOK_AWAY, False)
+    page.locator("#o1:has-text('meanwhile')").wait_for()
+    live(page)
 
 
 def test_who_is_signed_out_elsewhere_is_told_and_not_retried(people: People, server: RunningServer) -> None:

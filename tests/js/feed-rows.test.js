@@ -65,6 +65,12 @@ test("text is text, anything else is data", () => {
   assert.deepEqual(list.map(({ text, css }) => [text, css]), [["r1", "wire-text"], ['{"fps":12}', "wire-data"], ["no payload", "wire-data"]]);
 });
 
+test("a long record scrolls by itself", () => {
+  const css = (data) => rows([record(1, NOON, "2", data)]).at(-1).css;
+  assert.deepEqual([2000, 2001].map((size) => css({ text: "x".repeat(size) })), ["wire-text", "wire-text wire-long"]);
+  assert.equal(css(["x".repeat(2001)]), "wire-data wire-long");
+});
+
 test("what waits stands at the end, with its state", () => {
   const pending = [
     { key: "a", text: "one", created: NOON + MINUTE, state: "sending", reason: "" },
