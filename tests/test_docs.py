@@ -172,6 +172,12 @@ def test_every_route_of_plain_http_stands_in_its_document_with_all_that_it_takes
             assert re.search(rf"[`?&]{re.escape(name)}\b", document), (route.path, name)
 
 
+def test_every_status_of_a_publish_stands_in_its_document() -> None:
+    [route] = [route for route in ROUTES if route.writes]
+    told = {int(status) for status in re.findall(r"^\| (\d{3}) \| [\d, ]+ \|", text_of("docs/publish.md"), re.MULTILINE)}
+    assert told == {401, *route.refusals, *(error.http_status for error in route.errors)}
+
+
 def test_what_a_header_means_is_said_once() -> None:
     rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \|$", text_of("docs/publish.md"), re.MULTILINE))
     assert {name: rows[name] for name in HEADERS} == HEADERS
