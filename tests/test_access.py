@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from project.users.models import User
 from realtime import access
@@ -106,6 +108,18 @@ def test_missing_and_forbidden_get_the_same_error(cast: dict[str, Identity]) -> 
         with pytest.raises(UnknownStream) as missing:
             access.readable(cast[name], "lab:absent")
         assert str(forbidden.value).replace("hidden", "absent") == str(missing.value)
+
+
+def test_missing_and_forbidden_ask_the_database_the_same(cast: dict[str, Identity]) -> None:
+    owner = cast["reader"].user_id
+    names = [make("lab:hidden", "members", "members").name, make(f"#{owner}", "anyone", "anyone").name, "lab:absent", "#999999"]
+    for name in ("stranger", "anonymous", "other key"):
+        counts = []
+        for stream in names:
+            with CaptureQueriesContext(connection) as queries, pytest.raises(UnknownStream):
+                access.readable(cast[name], stream)
+            counts.append(len(queries))
+        assert counts == [2 if name == "stranger" else 1] * len(names), name
 
 
 def test_who_may_read_is_told_that_it_may_not_write(cast: dict[str, Identity]) -> None:

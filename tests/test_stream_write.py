@@ -243,6 +243,11 @@ def test_a_type_that_is_none_is_refused(door: Door, key: dict[str, str]) -> None
     assert stored() == []
 
 
+def test_an_ephemeral_stream_takes_no_bytes_since_nobody_could_read_them(door: Door, key: dict[str, str]) -> None:
+    Stream.objects.update(durable=False)
+    assert refused(door.post(PUBLISH, b"x", key | {"Content-Type": "image/png"})) == (400, 107, "data")
+
+
 def test_a_form_with_parts_is_no_blob(door: Door, key: dict[str, str]) -> None:
     reply = door.post(PUBLISH, b"--x", key | {"Content-Type": "multipart/form-data; boundary=x"})
     assert reply.status == 415
@@ -400,6 +405,12 @@ def test_each_line_of_a_batch_counts_as_a_publish(door: Door) -> None:
     slow = {"X-API-Key": api_key("*", "publish", publish_rate=1)}
     assert door.post(PUBLISH, b'{"data":1}\n' * 5, slow | NDJSON).status == 200
     assert refused(door.post(PUBLISH, b"1", slow)) == (429, 111, "")
+
+
+@pytest.mark.parametrize("query", ["", "?atomic=1"])
+def test_a_batch_of_nobody_from_a_page_of_ours_is_asked_for_a_credential(door: Door, query: str) -> None:
+    own = {"Origin": "http://testserver"}
+    assert refused(door.post(PUBLISH + query, b'{"data":1}', own | NDJSON)) == (401, 101, "")
 
 
 def test_a_full_batch_is_one_transaction(door: Door, key: dict[str, str]) -> None:
