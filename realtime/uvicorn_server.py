@@ -24,7 +24,7 @@ WRITE_BUFFER = 65_536
 # Bytes handled in one turn of the loop. Measured: frames of two bytes take 35 µs each, so that one read of 256 KiB kept everybody else
 # waiting for a second, and the next one for another.
 TURN_BYTES = 4_096
-# Time for the head of a first request; without it, who connects and says nothing keeps the connection for ever.
+# Time for the head of a request; without it, who connects and says nothing, or stops within a head, keeps the connection for ever.
 HEAD_SECONDS = 30
 
 
@@ -187,8 +187,7 @@ class Server(uvicorn.Server):
         """Abort connections that take too long to say what they want, or to end."""
         connections = self.server_state.connections
         closing = [connection.transport for connection in connections if connection.transport.is_closing()]
-        # A WebSocket has no `cycle`, an HTTP connection has none before its first request.
-        silent = [connection.transport for connection in connections if getattr(connection, "cycle", True) is None]
+        silent = [connection.transport for connection in connections if _awaits_head(connection)]
         for transport in (*self.lingering.overdue(closing, now), *self.silent.overdue(silent, now)):
             transport.abort()
 
@@ -201,6 +200,14 @@ class Server(uvicorn.Server):
 
     def peers(self) -> list[Peer]:
         return [_peer(connection) for connection in self.server_state.connections]
+
+
+def _awaits_head(connection: Any) -> bool:
+    """Whether it is before its first request, or within the head of a later one: for those two uvicorn counts no time."""
+    if isinstance(connection, WebSocket):
+        return False
+    cycle = connection.cycle
+    return cycle is None or (cycle.response_complete and connection.timeout_keep_alive_task is None)
 
 
 def _peer(connection: Any) -> Peer:

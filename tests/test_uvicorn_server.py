@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from realtime.uvicorn_server import TURN_BYTES, WebSocket
+from realtime.uvicorn_server import HEAD_SECONDS, TURN_BYTES, Server, WebSocket
 
 from .end_to_end.rawsocket import HANDSHAKE, PING, TEXT, frame
 from .waiting import eventually
@@ -41,6 +42,8 @@ class Transport(asyncio.Transport):
 
     def close(self) -> None:
         self.closed = True
+
+    abort = close
 
 
 class App:
@@ -76,6 +79,28 @@ async def socket(app: App, transport: Transport) -> AsyncIterator[WebSocket]:
     yield socket
     socket.connection_lost(None)
     await asyncio.gather(*state.tasks)
+
+
+@pytest.mark.parametrize(
+    ("cycle", "timer", "ends"),
+    [
+        (None, None, True),
+        (SimpleNamespace(response_complete=False), None, False),
+        (SimpleNamespace(response_complete=True), "runs", False),
+        (SimpleNamespace(response_complete=True), None, True),
+    ],
+    ids=["before the first request", "within a request", "idle after one", "within the head of the next"],
+)
+async def test_who_takes_too_long_over_a_head_is_ended(cycle: Any, timer: Any, ends: bool, transport: Transport, app: App) -> None:
+    lifetime: Any = None
+    server = Server(Config(app, log_config=None), lifetime)
+    connection: Any = SimpleNamespace(transport=transport, cycle=cycle, timeout_keep_alive_task=timer)
+    server.server_state.connections = [connection]  # type: ignore[assignment]
+    server.sweep(0)
+    server.sweep(HEAD_SECONDS)
+    assert not transport.closed
+    server.sweep(HEAD_SECONDS + 1)
+    assert transport.closed == ends
 
 
 async def test_who_sends_thousands_of_tiny_frames_keeps_nobody_else_waiting(socket: WebSocket, transport: Transport, app: App) -> None:
