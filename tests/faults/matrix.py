@@ -14,7 +14,7 @@ REDIS = "tests/faults/test_redis.py::"
 FRAMES = "tests/end_to_end/test_bad_frames.py::"
 RESUME = "tests/end_to_end/test_resume.py::"
 PYTHON = "tests/end_to_end/test_clients_python.py::"
-REVOKED = "tests/test_revocation.py::"
+REVOKED = "tests/revocation/"
 
 
 class Row(NamedTuple):
@@ -192,11 +192,11 @@ ROWS = (
         "sign-out, password change, disabled user, revoked key, removed membership; idle, replaying, publishing, subscribing, away",
         "closed or unsubscribed within 2 s, within 60 s when the notice was lost; nothing delivered after",
         (
-            f"{REVOKED}test_whoever_is_concerned_is_told_and_hears_nothing_more",
-            f"{REVOKED}test_when_the_notice_is_lost_the_look_of_every_minute_finds_out",
-            f"{REVOKED}test_in_the_middle_of_a_replay",
-            f"{REVOKED}test_with_a_publish_in_flight_its_commit_is_answered_first",
-            f"{REVOKED}test_away_and_coming_back",
+            f"{REVOKED}test_changes.py::test_whoever_is_concerned_is_told_and_hears_nothing_more",
+            f"{REVOKED}test_changes.py::test_when_the_notice_is_lost_the_look_of_every_minute_finds_out",
+            f"{REVOKED}test_states.py::test_in_the_middle_of_a_replay",
+            f"{REVOKED}test_states.py::test_with_a_publish_in_flight_its_commit_is_answered_first",
+            f"{REVOKED}test_states.py::test_away_and_coming_back",
             "tests/end_to_end/test_revocation.py::test_the_sockets_of_every_process_end",
         ),
     ),
