@@ -1,6 +1,5 @@
 """The pages. Each asks for what its first paint needs, by a fixed number of queries; the rest is live."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -141,8 +140,7 @@ def _common(request: HttpRequest, identity: Identity, found: Stream, view: str) 
         "writable": may_write and found.archived is None,
         "closed": "This stream is archived: it can be read, not written." if may_write else "You may read this stream, not write to it.",
         "edit_url": reverse("admin:realtime_stream_change", args=[found.pk]) if request.user.has_perm("realtime.change_stream") else "",
-        "publish_url": request.build_absolute_uri("/api/publish"),
-        "curl_body": json.dumps({"channel": found.name, "data": {"text": "hi"}}, separators=(",", ":")),
+        "streams_url": request.build_absolute_uri("/api/streams/"),
     }
 
 

@@ -53,8 +53,7 @@ def test_a_new_key_is_shown_with_a_line_of_curl_and_works(operator: Client) -> N
     assert identity is not None
     assert identity.principal == f"key:{key.prefix}"
     assert f"Authorization: Bearer {secret[0]}" in page
-    assert "iot:example" in page
-    assert "http://testserver/api/publish" in page
+    assert "http://testserver/api/streams/iot:example/records" in page
 
 
 def test_the_key_is_shown_once(operator: Client) -> None:

@@ -352,6 +352,12 @@ def test_who_may_not_write_gets_no_form_and_is_refused(page: Client, lobby: Stre
     assert not Record.objects.exists()
 
 
+def test_a_line_of_curl_publishes_to_the_stream(page: Client, ana: User, lobby: Stream) -> None:
+    Stream.objects.create(name=f"#{ana.pk}")
+    assert "http://testserver/api/streams/lobby/records" in page.get("/s/lobby/").content.decode()
+    assert f"http://testserver/api/streams/%23{ana.pk}/records" in page.get(f"/s/%23{ana.pk}/").content.decode()
+
+
 def test_an_archived_stream_says_so(page: Client, ana: User, lobby: Stream) -> None:
     Stream.objects.filter(pk=lobby.pk).update(archived=lobby.created)
     shown = text_of(page.get("/s/lobby/"))

@@ -194,7 +194,7 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
             "opts": self.opts,
             "key": key,
             "secret": Shown(secret) if secret else None,
-            "publish_url": request.build_absolute_uri("/api/publish"),
+            "streams_url": request.build_absolute_uri("/api/streams/"),
             "example": _example(key),
             "media": self.media,
         }
