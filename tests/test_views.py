@@ -83,6 +83,16 @@ def test_a_wrong_password_gets_a_sentence_and_keeps_name_and_way(client: Client,
     assert 'name="next" value="/s/lobby/"' in answer.content.decode()
 
 
+@pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/password_change/"])
+def test_what_is_wrong_with_a_field_is_read_out_with_it(client: Client, ana: User, path: str) -> None:
+    if "password" in path:
+        client.force_login(ana)
+    source = client.post(path, {}).content.decode()
+    described = re.findall(r'aria-invalid="true" aria-describedby="([^"]+)"', source)
+    assert len(described) >= 2
+    assert all(f'<div id="{name}"><p class="field-error">This field is required.' in source for name in described)
+
+
 def test_signing_in_leads_on(client: Client, ana: User) -> None:
     answer = client.post("/accounts/login/", {"username": "ana", "password": "ana-ana-1", "next": "/s/lobby/"})
     assert (answer.status_code, answer["Location"]) == (302, "/s/lobby/")

@@ -52,14 +52,18 @@ function rowOf(record) {
   }
   const time = row.querySelector("time");
   time.dateTime = new Date(record.time).toISOString();
-  time.title = absolute(record.time);
-  setText(time, dateAndClock(record.time));
+  showTime(time, record);
   row.dataset.user = record.user;
   setText(row.querySelector(".raw-who"), names.get(record.user));
   const details = [record.key && `key ${record.key}`, record.removed && "removed", record.tags && JSON.stringify(record.tags)];
   setText(row.querySelector(".raw-details"), details.filter(Boolean).join(" · "));
   setText(row.querySelector(".raw-json"), JSON.stringify(record.data, null, 2));
   return row;
+}
+
+function showTime(element, { time }) {
+  element.title = absolute(time);
+  setText(element, dateAndClock(time));
 }
 
 // A record that takes another one's payload away.
@@ -87,6 +91,6 @@ listen({ ".": pause, " ": pause });
 // Times that came with the page are in the server's zone.
 for (const record of records) {
   const time = document.querySelector(`#o${record.offset} time`);
-  if (time !== null) setText(time, dateAndClock(record.time));
+  if (time !== null) showTime(time, record);
 }
 live.start();
