@@ -144,3 +144,21 @@ def test_a_page_that_meets_a_full_ring_is_kept_outside_of_it() -> None:
         assert list(feed.pages) == list(range(MAX_PAGES, 0, -1))
 
     scenario(body)
+
+
+def test_pages_that_are_kept_are_read_again_after_a_redaction() -> None:
+    async def body(world: World) -> None:
+        world.publish(3)
+        await asyncio.sleep(1)
+        feed = await world.hub.open(world.database.stream)
+        world.hub.replay._max_size = 1
+        await world.hub.replay.step(feed, 1)
+        assert list(feed.pages) == [1]
+        run = world.database.commit(1)
+        run.records[0].tags = '{"redacts":"2"}'
+        world.hub.take_hint(hints.encode(hints.Hint([run])))
+        reads = world.database.page_reads
+        await world.hub.replay.step(feed, 1)
+        assert world.database.page_reads == reads + 1
+
+    scenario(body)
