@@ -210,3 +210,20 @@ def test_a_position_whose_records_are_gone_is_as_good_as_any() -> None:
         assert late.told == []
 
     clock.run(body())
+
+
+def test_records_that_were_pruned_before_anybody_saw_them_end_no_subscription() -> None:
+    async def body() -> None:
+        world = world_of_frames(0)
+        quick = viewer(world)
+        await quick.subscribe()
+        # No hint tells of them.
+        world.database.commit(10)
+        world.database.tail = 11
+        await asyncio.sleep(1)
+        world.loss = 0.0
+        world.publish(1)
+        await settled(world, quick)
+        assert (quick.received, quick.told) == ([11], [])
+
+    clock.run(body())
