@@ -23,8 +23,8 @@ from .stream_request import Request
 from .times import iso
 
 COLUMNS = ("offset", "time", "publisher", "key", "removed", "tags", "device_time", "data")
-# What a spreadsheet takes for a formula when a cell begins with it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet takes for a formula when a cell begins with it; the last four are full-width forms, for which some do in East Asia.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _number = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 

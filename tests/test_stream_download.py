@@ -67,7 +67,9 @@ def test_rows_hold_every_field(door: Door) -> None:
     assert (rows[1]["removed"], rows[1]["data"], rows[1]["device_time"]) == ("true", "null", "")
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1+1", "-", "@SUM(A1)", "\t=1", "\r=1", "-1e5x", "=cmd|' /C calc'!A0"])
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+1", "-1+1", "-", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "\uff20A1", "-1e5x", "=cmd|' /C calc'!A0"]
+)
 def test_a_cell_computes_nothing(cell: str) -> None:
     assert defused(cell) == f"'{cell}"
 
