@@ -33,7 +33,6 @@ NDJSON = b"application/x-ndjson"
 LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 # What `curl -d` says of every body, and what says nothing: JSON, if it is.
 UNSAID = frozenset({"", "application/x-www-form-urlencoded"})
-FORMS = UNSAID | {"multipart/form-data"}
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _content_type = re.compile(rf'{_WORD}/{_WORD}(\s*;\s*{_WORD}=({_WORD}|"[^"\\\x00-\x1f\x7f-\U0010ffff]*"))*')
 
@@ -112,7 +111,11 @@ async def publish(request: Request) -> Answer:
 async def _publish_one(request: Request, identity: Identity, kind: str, content_type: str) -> Answer:
     labels = _labels(request)
     item = Item(request.stream, "", identity, identity.principal, **labels)
-    if kind in FORMS or kind == "application/json":
+    if kind == "multipart/form-data":
+        raise Refusal(
+            415, BadRequest.code, "bad request: a form of parts is not taken: send the bytes as the body, with their own Content-Type"
+        )
+    if kind in UNSAID or kind == "application/json":
         item.data = "null" if labels["removed"] and not request.body else _json(request.body, kind)
     else:
         item.blob, item.content_type = request.body, check_content_type(content_type)
@@ -125,7 +128,7 @@ def _json(body: bytes, kind: str) -> str:
     try:
         return payload(body)
     except BadRequest as error:
-        if kind not in FORMS or not body:
+        if kind not in UNSAID or not body:
             raise
         message = f"{error}. Name the Content-Type of anything but JSON: it is stored as a blob"
         raise Refusal(415, error.code, message) from None

@@ -250,7 +250,8 @@ def test_an_ephemeral_stream_takes_no_bytes_since_nobody_could_read_them(door: D
 
 def test_a_form_with_parts_is_no_blob(door: Door, key: dict[str, str]) -> None:
     reply = door.post(PUBLISH, b"--x", key | {"Content-Type": "multipart/form-data; boundary=x"})
-    assert reply.status == 415
+    assert refused(reply) == (415, 107, "")
+    assert "send the bytes as the body" in reply.json()["detail"]
 
 
 # Batches
