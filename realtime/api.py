@@ -32,8 +32,8 @@ MAX_REPLIES = 4_194_304
 class NotJson(BadRequest):
     """Not a request at all: status 400, however the client wants to be told of errors."""
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__("body", f"is not JSON: {error}")
+    def __init__(self, problem: object) -> None:
+        super().__init__("body", f"is not JSON: {problem}")
 
 
 class Api(Endpoint):
@@ -100,6 +100,8 @@ def told(error: WirelogError | DatabaseError) -> WirelogError:
 
 
 def decode(body: bytes, request: type[msgspec.Struct]) -> Any:
+    if not body:
+        raise NotJson("there is none, send at least {}")
     try:
         return msgspec.json.decode(body, type=request)
     except msgspec.ValidationError as error:

@@ -143,6 +143,11 @@ def test_what_is_not_json_is_no_request(method: str, body: bytes) -> None:
         api.decode(body, api.METHODS[method].request)
 
 
+def test_a_request_without_a_body_is_told_what_to_send() -> None:
+    with pytest.raises(api.NotJson, match=r"body is not JSON: there is none, send at least \{\}$"):
+        api.decode(b"", api.METHODS["info"].request)
+
+
 @pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"x"'])
 @pytest.mark.parametrize("method", api.METHODS)
 def test_what_is_no_object_is_refused(method: str, body: bytes) -> None:
