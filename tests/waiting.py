@@ -5,10 +5,12 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 
+# Long: other work may have the processor. Who waits in vain has failed anyway.
+SECONDS = 120.0
 PAUSE = 0.01
 
 
-async def eventually(condition: Callable[[], object], what: str = "", seconds: float = 10) -> None:
+async def eventually(condition: Callable[[], object], what: str = "", seconds: float = SECONDS) -> None:
     """Returns as soon as `condition()` is true, and fails with `what` when it has not become so in time."""
     deadline = time.monotonic() + seconds
     while not await truth(condition):
@@ -21,7 +23,7 @@ async def truth(condition: Callable[[], object]) -> bool:
     return bool(await value if isinstance(value, Awaitable) else value)
 
 
-def eventually_sync(condition: Callable[[], object], what: str = "", seconds: float = 10) -> None:
+def eventually_sync(condition: Callable[[], object], what: str = "", seconds: float = SECONDS) -> None:
     """The same for tests without an event loop, which drive processes and browsers."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -1,6 +1,7 @@
 """A real browser for tests: headless Chromium, driven by Playwright, that complains of whatever a page does wrong."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,11 +10,12 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_pla
 
 from tests.conftest import require
 
+from ..waiting import SECONDS
 from .servers import RunningServer
 
 # No sandbox: tests run as root in containers.
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-MS = 15_000
+MS = 1_000 * SECONDS
 # What a browser itself says of a server that is away.
 EXPECTED = re.compile(r"WebSocket connection to|net::ERR_|Failed to load resource")
 LISTEN = "addEventListener('securitypolicyviolation', (e) => console.error(`CSP ${e.violatedDirective} ${e.blockedURI}`))"
@@ -98,8 +100,7 @@ def record(page: Page, text: str) -> Locator:
 
 def poll(page: Page, condition: Callable[[], bool], what: str) -> None:
     """Waits for what only Python can tell, while the page goes on."""
-    for _ in range(MS // 50):
-        if condition():
-            return
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {SECONDS} s"
         page.wait_for_timeout(50)
-    raise AssertionError(f"{what}: not within {MS / 1000:.0f} s")

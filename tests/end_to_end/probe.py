@@ -29,6 +29,8 @@ go = asyncio.Event()
 # Set a moment after the sessions are closed: what waits for it is a request that outlasts them.
 flushed = asyncio.Event()
 events: list[dict[str, Any]] = []
+# Requests that have begun: a test that ends the server knows that it has them.
+waiting: set[str] = set()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -41,14 +43,13 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 async def http(scope: Any, receive: Any, send: Any) -> None:
     if scope["path"] == "/go":
         go.set()
-    elif scope["path"] == "/wait":
-        await go.wait()
-    elif scope["path"] == "/outlast":
-        await flushed.wait()
+    elif scope["path"] in ("/wait", "/outlast"):
+        waiting.add(scope["path"])
+        await (go if scope["path"] == "/wait" else flushed).wait()
     elif scope["path"] == "/half":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise ValueError("after the start")
-    answer = json.dumps({"events": events, "root_path": scope["root_path"], "open": len(senders)}).encode()
+    answer = json.dumps({"events": events, "root_path": scope["root_path"], "open": len(senders), "waiting": list(waiting)}).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(answer))]})
     await send({"type": "http.response.body", "body": answer})
 

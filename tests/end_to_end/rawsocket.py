@@ -5,8 +5,9 @@ import struct
 from types import TracebackType
 from typing import Self
 
+from ..waiting import SECONDS
+
 TEXT, CLOSE, PING = 1, 8, 9
-SECONDS = 30.0
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"

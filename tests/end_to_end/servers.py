@@ -25,10 +25,10 @@ from typing import IO, Any, Self
 
 from websockets.sync.client import ClientConnection, connect
 
+from ..waiting import SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 KINDS = ("uvicorn", "daphne")
-# Generous: other tests may have the processor.
-SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,13 @@ class Template:
 def environment(data: Path, **more: str) -> dict[str, str]:
     """That of a server: nothing of ours but what is named. Tests publish as fast as they can; those of limits switch them on."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")}
-    ours = {"WIRELOG_ENV_FILE": os.devnull, "WIRELOG_RATE_LIMITS": "off", "DJANGO_SETTINGS_MODULE": "project.settings"}
+    ours = {
+        "WIRELOG_ENV_FILE": os.devnull,
+        "WIRELOG_RATE_LIMITS": "off",
+        # Clients of tests answer only when they read. Tests of pings have more of them.
+        "WIRELOG_PING_SECONDS": "600",
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+    }
     return kept | ours | {"WIRELOG_DATA": str(data)} | more
 
 
@@ -216,7 +222,7 @@ class RunningServer(Process):
         """A bare WebSocket, for use with `with`: as a browser of `session` would open it, or with no credential."""
         if session:
             options = {"origin": self.url, "additional_headers": {"Cookie": self.cookie(session)}} | options
-        client: ClientConnection = connect(self.socket_url, open_timeout=SECONDS, close_timeout=SECONDS, **options)
+        client: ClientConnection = connect(self.socket_url, open_timeout=SECONDS, close_timeout=SECONDS, ping_interval=None, **options)
         return client
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ..waiting import SECONDS
 from .servers import RunningServer
 
 PUBLISH = "/api/publish"
@@ -194,7 +195,7 @@ def test_a_body_over_the_limit_is_refused(shared_server: RunningServer) -> None:
 
 
 def test_a_body_without_a_length_is_held_to_the_same_limit(shared_server: RunningServer) -> None:
-    connection = http.client.HTTPConnection(shared_server.host, shared_server.port, timeout=20)
+    connection = http.client.HTTPConnection(shared_server.host, shared_server.port, timeout=SECONDS)
     pieces = iter([b"x" * 65_536] * 20)
     connection.request("POST", PUBLISH, pieces, {"X-API-Key": shared_server.cast.keys["device"]}, encode_chunked=True)
     assert connection.getresponse().status == 413
@@ -202,7 +203,7 @@ def test_a_body_without_a_length_is_held_to_the_same_limit(shared_server: Runnin
 
 
 def test_a_body_in_pieces_is_put_together(shared_server: RunningServer) -> None:
-    connection = http.client.HTTPConnection(shared_server.host, shared_server.port, timeout=20)
+    connection = http.client.HTTPConnection(shared_server.host, shared_server.port, timeout=SECONDS)
     pieces = iter([b'{"chan', b'nel":"lobby",', b'"data":1}'])
     connection.request("POST", PUBLISH, pieces, {"X-API-Key": shared_server.cast.keys["device"]}, encode_chunked=True)
     assert "result" in json.loads(connection.getresponse().read())
@@ -224,7 +225,7 @@ def test_requests_on_one_connection_are_answered_in_order(shared_server: Running
     body = b'{"channel":"lobby","data":1}'
     request = f"POST {PUBLISH} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     before = head(shared_server)
-    with socket.create_connection((shared_server.host, shared_server.port), timeout=20) as client:
+    with socket.create_connection((shared_server.host, shared_server.port), timeout=SECONDS) as client:
         client.sendall(request * 5)
         data = b""
         while data.count(b"epoch") < 5:

@@ -11,7 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from .servers import SECONDS, RunningServer
+from ..waiting import SECONDS
+from .servers import RunningServer
 from .wireclient import WireClient
 
 MANY = 129
@@ -127,13 +128,13 @@ def test_a_bad_host_is_closed_with_3507(shared_server: RunningServer) -> None:
     # A browser that a foreign name has led here.
     path = socket.create_connection((shared_server.host, shared_server.port))
     headers = {"Cookie": shared_server.cookie("alice")}
-    options: dict[str, Any] = {"sock": path, "origin": "http://evil.example", "additional_headers": headers}
+    options: dict[str, Any] = {"open_timeout": SECONDS, "sock": path, "origin": "http://evil.example", "additional_headers": headers}
     with connect("ws://evil.example/connection/websocket", **options) as client:
         assert closed(client) == (3507, "permission denied")
 
 
 def test_a_path_that_is_no_endpoint_is_closed_with_3501(shared_server: RunningServer) -> None:
-    with connect(f"ws://{shared_server.host}:{shared_server.port}/elsewhere") as client:
+    with connect(f"ws://{shared_server.host}:{shared_server.port}/elsewhere", open_timeout=SECONDS) as client:
         assert closed(client)[0] == 3501
 
 

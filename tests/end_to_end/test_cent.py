@@ -13,7 +13,8 @@ from websockets.frames import Close
 
 from tests.conftest import ROOT
 
-from .servers import SECONDS, RunningServer
+from ..waiting import SECONDS
+from .servers import RunningServer
 from .wireclient import WireClient
 
 OLDEST = ROOT / ".venv" / "oldest"

@@ -11,7 +11,8 @@ import pytest
 
 from tests.conftest import require
 
-from .servers import SECONDS, RunningServer
+from ..waiting import SECONDS
+from .servers import RunningServer
 from .wireclient import WireClient
 
 FOLDER = Path(__file__).parent / "node"

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import pytest
 
-from ..waiting import eventually_sync
-from .servers import ROOT, SECONDS, Template, copy_template, environment
+from ..waiting import SECONDS, eventually_sync
+from .servers import ROOT, Template, copy_template, environment
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.waiting import eventually, eventually_sync
+from tests.waiting import SECONDS, eventually, eventually_sync
 
-from .servers import ROOT, SECONDS, Answer, Cast, RunningServer
+from .servers import ROOT, Answer, Cast, RunningServer
 from .test_clients_python import Reader, connected
 from .wireclient import WireClient
 
@@ -50,7 +50,7 @@ class PlainShop(Shop):
     def start(self) -> str:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, *self.commands[self.kind]], cwd=ROOT, env=self.env, stderr=log)
-        eventually_sync(lambda: re.search(r"127\.0\.0\.1:\d+", self.log()), seconds=SECONDS)
+        eventually_sync(lambda: re.search(r"127\.0\.0\.1:\d+", self.log()))
         line = self.log()
         self.port = int(re.findall(r"127\.0\.0\.1:(\d+)", line)[0])
         return line

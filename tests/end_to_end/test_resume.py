@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from .servers import KINDS, ROOT, SECONDS, Fleet, RunningServer
+from ..waiting import SECONDS
+from .servers import KINDS, ROOT, Fleet, RunningServer
 from .wireclient import WireClient
 
 MEBIBYTE = 1_048_576

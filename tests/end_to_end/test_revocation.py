@@ -9,8 +9,9 @@ import pytest
 
 from realtime.stream_events import HEARTBEAT_SECONDS
 
+from ..waiting import SECONDS
 from .browser import People, chromium, live
-from .servers import SECONDS, Fleet, RunningServer
+from .servers import Fleet, RunningServer
 from .test_redis import Redis
 from .wireclient import WireClient, end_of
 

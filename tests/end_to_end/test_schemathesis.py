@@ -10,8 +10,6 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 # Rules between fields, and what is not available, stand in the descriptions: a schema cannot tell them.
 CHECKS = ("--checks", "all", "--exclude-checks", "positive_data_acceptance")
-# Half a minute when nothing else runs.
-SECONDS = 300
 
 
 def test_schemathesis_finds_nothing(make_server: Fleet, tmp_path: Path) -> None:
@@ -26,6 +24,6 @@ def test_schemathesis_finds_nothing(make_server: Fleet, tmp_path: Path) -> None:
     options = (*CHECKS, *headers, "--continue-on-failure", "--no-color", "--warnings", "off")
     command = [str(PROGRAM), "--config-file", str(CONFIG), "run", f"{server.url}/api/openapi.json", *options]
     # It keeps its notes where it runs.
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No issues found" in done.stdout

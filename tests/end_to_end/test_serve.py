@@ -18,6 +18,9 @@ from ..waiting import eventually_sync
 from .rawsocket import RawSocket
 from .servers import Fleet, Process, RunningServer, environment
 
+# An acknowledgement that TCP holds back comes after so long.
+DELAYED_ACK_SECONDS = 0.04
+
 
 def say_connect(client: ClientConnection) -> dict[str, object]:
     client.send(json.dumps({"id": 1, "connect": {}}))
@@ -61,12 +64,19 @@ def test_it_serves_on_ipv6(make_server: Fleet, kind: str) -> None:
 def test_small_answers_are_not_held_back(server: RunningServer) -> None:
     """TCP_NODELAY reaches the connections: without it, the second piece of an answer waits 40 ms for an acknowledgement."""
     client = http.client.HTTPConnection(server.host, server.port)
-    started = time.monotonic()
+    # The first ones are acknowledged at once, whatever the server does. One that is quick does for the rest.
     for _ in range(50):
-        client.request("GET", "/healthz")
-        assert client.getresponse().read() == b"ok\n"
-    assert time.monotonic() - started < 50 * 0.04
+        health(client)
+    eventually_sync(lambda: health(client) < DELAYED_ACK_SECONDS)
     client.close()
+
+
+def health(client: http.client.HTTPConnection) -> float:
+    """Seconds until the answer."""
+    started = time.monotonic()
+    client.request("GET", "/healthz")
+    assert client.getresponse().read() == b"ok\n"
+    return time.monotonic() - started
 
 
 def test_it_refuses_a_port_in_use(make_server: Fleet, kind: str) -> None:
@@ -131,6 +141,7 @@ def test_the_demo_publishes_this_machine(make_server: Fleet, kind: str) -> None:
     server.start()
     eventually_sync(lambda: count_records(server) >= 2)
     assert server.stop() == 0
+    assert FORCED not in server.log()
 
 
 def count_records(server: RunningServer) -> int:
@@ -141,16 +152,26 @@ def count_records(server: RunningServer) -> int:
 
 # The end
 
+# What it says of an end that came because the time was over.
+FORCED = "Something still runs"
+
+
+@pytest.fixture
+def patient(make_server: Fleet, kind: str) -> RunningServer:
+    """One that has more time to end than a busy machine takes."""
+    server = make_server.new(kind, WIRELOG_DRAIN_SECONDS="100")
+    server.start()
+    return server
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_closes_every_socket_with_3001_and_ends_with_status_0(server: RunningServer, number: signal.Signals) -> None:
+def test_a_signal_closes_every_socket_with_3001_and_ends_with_status_0(patient: RunningServer, number: signal.Signals) -> None:
     with ExitStack() as stack:
-        clients = [stack.enter_context(server.connect("alice")) for _ in range(20)]
+        clients = [stack.enter_context(patient.connect("alice")) for _ in range(20)]
         for client in clients:
             say_connect(client)
-        started = time.monotonic()
-        assert server.stop(number) == 0
-        assert time.monotonic() - started < 5
+        assert patient.stop(number) == 0
+        assert FORCED not in patient.log()
         for client in clients:
             with pytest.raises(ConnectionClosed) as caught:
                 client.recv()
@@ -165,9 +186,8 @@ def test_readers_that_answer_nothing_do_not_hold_the_end(server: RunningServer) 
             client = stack.enter_context(RawSocket(server.host, server.port, headers=headers, receive_buffer=4_096))
             client.send(json.dumps({"id": 1, "connect": {}}) + "\n" + json.dumps({"id": 2, "subscribe": {"channel": "lobby"}}))
             client.receive()
-        started = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - started < 10
+        assert FORCED not in server.log()
 
 
 def test_acknowledged_records_survive_a_kill_and_the_port_is_free_again(server: RunningServer) -> None:
@@ -183,26 +203,24 @@ def test_acknowledged_records_survive_a_kill_and_the_port_is_free_again(server: 
     assert [*offsets, again] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_second_signal_ends_it_at_once(server: RunningServer) -> None:
+def test_a_second_signal_ends_it_at_once(patient: RunningServer) -> None:
     # Holds up the drain: a client that does not answer its close frame.
-    with RawSocket(server.host, server.port, headers=f"Origin: {server.url}\r\n"):
-        server.send_signal(signal.SIGTERM)
-        eventually_sync(lambda: refuses(server))
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(1) == -signal.SIGTERM
+    with RawSocket(patient.host, patient.port, headers=f"Origin: {patient.url}\r\n"):
+        patient.send_signal(signal.SIGTERM)
+        eventually_sync(lambda: refuses(patient))
+        patient.send_signal(signal.SIGTERM)
+        assert patient.wait() == -signal.SIGTERM
 
 
 def test_a_locked_database_does_not_hold_the_end(make_server: Fleet, kind: str) -> None:
-    server = make_server.new(kind, WIRELOG_DRAIN_SECONDS="3")
+    # The journal's thread waits for the lock, longer than this test does.
+    server = make_server.new(kind, DJANGO_SETTINGS_MODULE="tests.faults.settings", LOCK_SECONDS="600", WIRELOG_DRAIN_SECONDS="3")
     server.start()
     with ThreadPoolExecutor() as pool, closing(sqlite3.connect(server.data / "wirelog.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         publishing = pool.submit(server.post, "/api/publish", {"channel": "lobby", "data": 1}, "device")
         eventually_sync(lambda: not publishing.done() and server.get("/healthz").status == 200)
-        started = time.monotonic()
-        # The journal's thread waits for the lock, up to 20 s; the process does not.
         assert server.stop() == 0
-        assert time.monotonic() - started < 8
         with pytest.raises((http.client.HTTPException, OSError)):
             publishing.result()
 

@@ -14,16 +14,14 @@ from .wireclient import WireClient
 
 MEBIBYTE = 1_048_576
 # Seconds without an answer after which the server closes.
-PROGRESS = 3
+PROGRESS = 5
 STUCK = 10
 TEXT_OF_8_KB = "x" * 8_000
 
 
 @pytest.fixture
 def impatient(make_server: Fleet, kind: str) -> RunningServer:
-    server = make_server.new(kind)
-    server.env |= {"WIRELOG_PROGRESS_SECONDS": str(PROGRESS), "WIRELOG_PONG_SECONDS": "2", "WIRELOG_PING_SECONDS": "4"}
-    server.env |= {"WIRELOG_ABORT_SECONDS": "1"}
+    server = make_server.new(kind, WIRELOG_PROGRESS_SECONDS=str(PROGRESS), WIRELOG_ABORT_SECONDS="1")
     server.start()
     return server
 
@@ -90,7 +88,7 @@ def test_readers_that_stop_delay_nobody_cost_little_and_are_closed(impatient: Ru
             assert writer.publication()["offset"] == number
         # The log of the last 4 MB is shared by all; each may have an outbox of its own.
         assert impatient.resident() - before < (STUCK * 1.5 + 24) * MEBIBYTE
-        eventually_sync(lambda: writer.here() == {writer.hello["client"]}, "stuck readers are still there", seconds=20)
+        eventually_sync(lambda: writer.here() == {writer.hello["client"]}, "stuck readers are still there")
         for reader in stuck:
             reader.read_to_the_end()
         # What they did get has no gap: they can resume.
@@ -114,11 +112,13 @@ def test_a_reader_that_trickles_is_served_on(impatient: RunningServer) -> None:
         assert reader.offsets == list(range(1, 301))
 
 
-def test_one_that_vanishes_while_idle_is_gone_soon(impatient: RunningServer) -> None:
-    with Slow(impatient) as reader, WireClient(impatient, "reader") as witness:
+def test_one_that_vanishes_while_idle_is_gone_soon(make_server: Fleet, kind: str) -> None:
+    server = make_server.new(kind, WIRELOG_PING_SECONDS="2", WIRELOG_PROGRESS_SECONDS=str(PROGRESS))
+    server.start()
+    with Slow(server) as reader, WireClient(server, "reader") as witness:
         assert reader.client in witness.here()
         # It never answers another ping, and its close is never seen: it simply is not there any more.
-        eventually_sync(lambda: reader.client not in witness.here(), "it is still present", seconds=20)
+        eventually_sync(lambda: reader.client not in witness.here(), "it is still present")
 
 
 def test_who_reads_nothing_of_a_ticker_for_a_while_then_gets_the_newest_of_each_key(server: RunningServer) -> None:

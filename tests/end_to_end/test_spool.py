@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tests.faults.proxy import Proxy
-from tests.waiting import eventually, eventually_sync
+from tests.waiting import SECONDS, eventually, eventually_sync
 
 from .device import EPOCH
-from .servers import ROOT, SECONDS, Fleet, RunningServer
+from .servers import ROOT, Fleet, RunningServer
 
 SPOOL = ROOT / "clients" / "wirelog_spool.py"
 
@@ -191,7 +191,7 @@ def test_the_feed_of_another_machine_goes_through_a_spool(server_one: RunningSer
     host = ["feed", "host", "--name", "pi", "--interval", "0.1", "--to", server_one.url, "--key-file", str(key)]
     feed = subprocess.Popen([sys.executable, "manage.py", *host], cwd=ROOT, env=elsewhere.env, stderr=subprocess.PIPE)
     try:
-        eventually_sync(lambda: len(records(server_one, "host:pi")) >= 2, seconds=SECONDS)
+        eventually_sync(lambda: len(records(server_one, "host:pi")) >= 2)
     finally:
         feed.kill()
         feed.communicate()

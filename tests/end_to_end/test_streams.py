@@ -12,9 +12,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
-from ..waiting import eventually_sync
+from ..waiting import SECONDS, eventually_sync
 from .browser import People, chromium, poll
-from .servers import SECONDS, Fleet, RunningServer
+from .servers import Fleet, RunningServer
 
 LOBBY = "/api/streams/lobby/"
 MEGABYTE = 1_048_576
@@ -249,7 +249,7 @@ def test_a_reader_that_leaves_leaves_nothing_behind(shared_server: RunningServer
     for connection in connections:
         answer(connection)
         connection.close()
-    eventually_sync(lambda: sockets(shared_server) <= before, "they are closed", seconds=20)
+    eventually_sync(lambda: sockets(shared_server) <= before, "they are closed")
 
 
 def sockets(server: RunningServer) -> int:

@@ -9,7 +9,8 @@ from typing import Any, Self
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from .servers import SECONDS, RunningServer
+from ..waiting import SECONDS
+from .servers import RunningServer
 
 Message = dict[str, Any]
 

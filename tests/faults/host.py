@@ -23,15 +23,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..end_to_end.servers import RunningServer
-from ..waiting import eventually
+from ..waiting import SECONDS, eventually
 from .checker import LEAST, Least, Violation, check
 from .client import RecordingClient
 from .history import Database, Fail, Fault, History, Info, Kept, Ok, Position
 from .sdk import SdkReader
 
 ENV = {"DJANGO_SETTINGS_MODULE": "tests.faults.settings", "WIRELOG_RATE_LIMITS": "off"}
-# Generous: other tests may have the processor.
-SECONDS = 60.0
 STREAM = "lobby"
 
 
@@ -165,7 +163,7 @@ class Host:
     async def acks(self, more: int) -> None:
         """Wait for so many more acknowledgements."""
         wanted = self.acknowledged + more
-        await eventually(lambda: self.acknowledged >= wanted, f"{more} more acknowledgements", SECONDS)
+        await eventually(lambda: self.acknowledged >= wanted, f"{more} more acknowledgements")
 
     async def timed(self, name: str, work: Awaitable[Any]) -> None:
         """Keep the longest time that `work` took."""
@@ -228,7 +226,7 @@ class Host:
             await asyncio.gather(*self.workers)
         self.workers.clear()
         database = await asyncio.to_thread(read_database, self.server.data, self.stream)
-        await self.timed("catch up", eventually(lambda: self._caught_up(database), "everybody has caught up", SECONDS))
+        await self.timed("catch up", eventually(lambda: self._caught_up(database), "everybody has caught up"))
 
     def _caught_up(self, database: Database) -> bool:
         if not all(client.connected.is_set() for client in self.clients):

@@ -8,7 +8,6 @@ from tests.conftest import require
 
 from ..end_to_end.servers import RunningServer
 from ..waiting import eventually_sync
-from .host import SECONDS
 
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
@@ -50,7 +49,7 @@ class Nginx:
 
     def __enter__(self) -> int:
         self.process = subprocess.Popen([self.program, "-c", str(self.config)], stderr=subprocess.DEVNULL)
-        eventually_sync(self._listens, "nginx listens", SECONDS)
+        eventually_sync(self._listens, "nginx listens")
         return self.port
 
     def _listens(self) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from ..end_to_end.servers import Fleet, Template, copy_template
 from ..waiting import eventually
-from .host import ENV, SECONDS, STREAM, Host, NewHost
+from .host import ENV, STREAM, Host, NewHost
 
 DISK_BYTES = 16 * 1_048_576
 LOCK_SECONDS = 3.0
@@ -47,12 +47,12 @@ async def test_a_full_disk_refuses_publishes_and_nothing_else(make_server: Fleet
         await host.acks(1_000)
         host.fault("disk full")
         filler = fill(small_disk)
-        await eventually(lambda: host.refused >= 50, "publishes are refused", SECONDS)
+        await eventually(lambda: host.refused >= 50, "publishes are refused")
         assert host.codes() == {507}
         # Reading and resuming go on.
         reader = host.newcomer("newcomer")
         host.drop_connections()
-        await eventually(lambda: reader.positions[STREAM].offset > 1_000, "the newcomer reads", SECONDS)
+        await eventually(lambda: reader.positions[STREAM].offset > 1_000, "the newcomer reads")
         await reader.read(STREAM)
         filler.unlink()
         # No restart.
@@ -75,7 +75,7 @@ async def test_a_held_write_lock_delays_publishes_and_nothing_else(new_host: New
                 await host.timed("answer under the lock", witness.read(STREAM))
             # One batch may have been under way.
             assert host.acknowledged - before <= 12
-            await eventually(lambda: newcomer.positions[STREAM].offset >= 1_000, "the newcomer reads", SECONDS)
+            await eventually(lambda: newcomer.positions[STREAM].offset >= 1_000, "the newcomer reads")
         await host.acks(100)
         await host.finish()
 
@@ -85,7 +85,7 @@ async def test_a_lock_held_for_too_long_is_a_temporary_error(new_host: NewHost) 
         await host.load()
         await host.acks(1_000)
         with host.write_lock():
-            await eventually(lambda: "error 100" in host.reasons(), "publishes are told to try again", SECONDS)
+            await eventually(lambda: "error 100" in host.reasons(), "publishes are told to try again")
         host.drop_connections()
         await host.acks(100)
         await host.finish()
@@ -98,7 +98,7 @@ async def test_a_failed_fsync_is_an_unknown_outcome_and_ends_the_process(new_hos
         await host.acks(1_000)
         await host.die_at(f"{place}=raise:disk I/O error")
         assert host.status == 1
-        assert "error 100" in host.reasons()
+        await eventually(lambda: "error 100" in host.reasons())
         await host.restart()
         await host.acks(100)
         await host.finish()

@@ -6,7 +6,7 @@ import pytest
 
 from ..end_to_end.servers import KINDS
 from ..waiting import eventually
-from .host import SECONDS, STREAM, Host, NewHost
+from .host import STREAM, Host, NewHost
 from .proxy import Mode, Proxy
 
 # Small, so that a cut is noticed within a test; with the defaults it is 40 s.
@@ -56,7 +56,7 @@ async def test_who_is_cut_off_is_gone_soon_and_resumes_when_the_cut_is_over(new_
         async def alone() -> bool:
             return await witness.here(STREAM) == {witness.id}
 
-        await host.timed("presence gone", eventually(alone, "those who are cut off are still present", SECONDS))
+        await host.timed("presence gone", eventually(alone, "those who are cut off are still present"))
         proxy.set("pass")
         await host.acks(50)
         await host.finish()

@@ -14,7 +14,7 @@ from ..end_to_end.rawsocket import TEXT, RawSocket, frame
 from ..end_to_end.servers import KINDS, RunningServer
 from ..waiting import eventually
 from .checker import Least
-from .host import SECONDS, STREAM, Host, NewHost
+from .host import STREAM, Host, NewHost
 from .nginx import Nginx
 from .proxy import Proxy
 from .reader import Reader
@@ -109,7 +109,7 @@ async def everybody_at(host: Host, port: int) -> None:
             return await witness.here(STREAM) == kept | {witness.id}
 
         # A reader that is lost frees all that it held: its presence is the proof.
-        await host.timed("stuck reader gone", eventually(only_the_kept, f"{lost} are still present", SECONDS))
+        await host.timed("stuck reader gone", eventually(only_the_kept, f"{lost} are still present"))
         await eventually(cast.silent.lost.is_set)
         assert cast.silent.close_code in (3008, 3012)
         # They have been served for longer than one that answers nothing is.
@@ -118,7 +118,7 @@ async def everybody_at(host: Host, port: int) -> None:
             assert not reader.lost.is_set()
             assert reader.offsets
             reader.pace, reader.pongs = None, "at once"
-        await eventually(lambda: all(len(reader.offsets) == RECORDS for reader in cast.kept), "the slow ones have everything", SECONDS)
+        await eventually(lambda: all(len(reader.offsets) == RECORDS for reader in cast.kept), "the slow ones have everything")
         for reader in (*cast.kept, *cast.lost):
             assert reader.offsets == list(range(1, len(reader.offsets) + 1))
         await host.finish(Least(RECORDS, 0, 1))

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 
 from ..end_to_end.rawsocket import RawSocket
+from ..end_to_end.test_serve import FORCED
 from ..waiting import eventually
 from .host import STREAM, Host, NewHost
 from .swarm import Swarm
@@ -16,7 +17,8 @@ PUBLISHERS = 100
 # 100 publishers that wait for each other need a moment for so many.
 ACKS = 1_000
 SIGNALS = [("uvicorn", signal.SIGTERM), ("daphne", signal.SIGINT)]
-LIMIT_SECONDS = 10
+# More than a busy machine takes for so many.
+DRAIN_SECONDS = 40
 
 
 def left_behind(host: Host) -> int:
@@ -49,7 +51,7 @@ async def stop_with_everybody(host: Host, number: signal.Signals, idle: int = ID
         await eventually(lambda: all(member.lost for member in swarm.members), "a connection is left")
         assert swarm.closes() == {3001}
     assert host.status == 0
-    assert host.measured[f"{number.name} to exit"] < LIMIT_SECONDS
+    assert FORCED not in server.log()
     assert left_behind(host) == 0
     assert {3001} == {code for client in host.clients for code in client.closes}
     await host.restart()
@@ -64,5 +66,5 @@ async def stop_with_everybody(host: Host, number: signal.Signals, idle: int = ID
 async def test_it_stops_with_a_thousand_connections_while_a_hundred_publish_and_one_is_stuck(
     new_host: NewHost, number: signal.Signals
 ) -> None:
-    async with new_host() as host:
+    async with new_host(WIRELOG_DRAIN_SECONDS=str(DRAIN_SECONDS)) as host:
         await stop_with_everybody(host, number)
