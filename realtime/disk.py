@@ -19,10 +19,10 @@ def has_room(using: str) -> bool:
 
 
 def file_id(using: str) -> tuple[int, int] | None:
-    """Which file is at the path of the database; None when there is none. SQLite goes on writing to one that was moved or replaced."""
+    """Which file is at the path of the database; None when it cannot be found. SQLite goes on writing to one that was moved or replaced."""
     try:
         found = os.stat(connections[using].settings_dict["NAME"])
-    except FileNotFoundError:
+    except OSError:
         return None
     return found.st_dev, found.st_ino
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 
 from realtime import disk, publish
 from realtime.errors import StorageFull, UnknownStream
@@ -118,3 +118,10 @@ async def test_the_server_goes_on_reading_and_delivering_and_then_writing(full: 
         full.free()
         assert await client.ask("publish", channel="room", data=4) == {}
         assert sorted(await client.received(3)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("path", ["/nowhere/wirelog.sqlite3", "/dev/null/wirelog.sqlite3"])
+def test_a_file_that_cannot_be_found_is_none(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert disk.file_id("default") is not None
+    monkeypatch.setitem(connection.settings_dict, "NAME", path)
+    assert disk.file_id("default") is None

@@ -28,6 +28,8 @@ class Member(asyncio.Protocol):
         self.data = b""
         self.upgraded = False
         self.ready = False
+        # Set when it is ready, or was turned away.
+        self.settled = asyncio.Event()
         self.records = 0
         # Offset of the newest record, or where it started.
         self.offset = since.offset if since else 0
@@ -80,6 +82,8 @@ class Member(asyncio.Protocol):
 
     def _begin(self, reply: dict[str, Any]) -> None:
         self.ready = "error" not in reply
+        if self.ready:
+            self.settled.set()
         self.offset = self.offset or int(reply.get("subscribe", {}).get("offset", 0))
 
     def _record(self, line: bytes) -> None:
@@ -91,6 +95,7 @@ class Member(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
+        self.settled.set()
 
 
 class Swarm:
@@ -130,8 +135,7 @@ class Swarm:
             except OSError:
                 await asyncio.sleep(0.1)
                 continue
-            while not (member.ready or member.lost):
-                await asyncio.sleep(0.005)
+            await member.settled.wait()
             if not member.lost:
                 return member
 
