@@ -26,7 +26,8 @@ class Caller:
 def header(scope: Mapping[str, Any], name: bytes) -> str:
     """The header `name` (lower case), or "". Several are one list, as HTTP has it: what must be one value is then none that is right."""
     values = [value for key, value in scope.get("headers", ()) if key == name]
-    return b", ".join(values).decode("latin-1")
+    # Cookies are the exception: HTTP/2 may send each by itself.
+    return (b"; " if name == b"cookie" else b", ").join(values).decode("latin-1")
 
 
 def session_cookie(scope: Mapping[str, Any]) -> str:

@@ -73,6 +73,11 @@ def test_a_line_that_a_proxy_adds_counts_for_more_than_one_of_the_client() -> No
     assert (callers.client_address(asked), callers.scheme(asked)) == ("198.51.100.1", "https")
 
 
+def test_cookies_may_come_one_by_one() -> None:
+    asked = {"headers": [(b"cookie", b"sessionid=abc"), (b"cookie", b"theme=dark")]}
+    assert callers.session_cookie(asked) == "abc"
+
+
 @pytest.mark.parametrize("name", ["host", "origin"])
 def test_what_is_said_twice_is_not_believed(settings: Any, name: str) -> None:
     settings.ALLOWED_HOSTS = ["wirelog.example"]
