@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 # One wheel turns for all connections of the process.
 WHEEL_SECONDS = 1.0
 LAYER_RETRY_SECONDS = 1.0
+# What takes longer to answer a probe is away.
+PROBE_SECONDS = 2.0
 # Closes are spread over this, so that the clients do not all come back in the same instant.
 SPREAD_SECONDS = 1.0
 
@@ -169,9 +171,11 @@ class Engine:
         if self.draining or self.fatal.is_set():
             return False
         try:
-            await asyncio.wait_for(self.reads.run(_ask_database), 2)
-            await asyncio.wait_for(_ask_layer(), 2)
-        except (DatabaseError, OSError, TimeoutError):
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self.reads.run(_ask_database)
+                await _ask_layer()
+        except Exception:  # noqa: BLE001
+            # Of the database, or any error of any layer: those of Redis are no OSError.
             return False
         return True
 

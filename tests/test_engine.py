@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 import pytest
+import redis.exceptions
 from channels.layers import InMemoryChannelLayer
 from django.conf import settings as django_settings
 from django.db import OperationalError
@@ -100,11 +101,12 @@ async def test_it_is_ready_while_database_and_layer_answer(monkeypatch: pytest.M
         assert not await engine.ready()
 
 
-async def test_it_is_not_ready_while_the_layer_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [ConnectionError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError])
+async def test_it_is_not_ready_while_the_layer_is_away(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
     async with running() as engine:
 
         async def fail(*args: Any) -> None:
-            raise ConnectionError
+            raise error
 
         monkeypatch.setattr(InMemoryChannelLayer, "group_send", fail)
         assert not await engine.ready()
