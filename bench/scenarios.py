@@ -61,11 +61,14 @@ def payloads(field: Field) -> Iterator[Measure]:
 
 
 def streams(field: Field) -> Iterator[Measure]:
-    """The same 2,000 records a second over more and more streams, each with one subscriber."""
+    """The same 2,000 records a second over more and more streams, each with one subscriber.
+
+    There are 5,000 connections always, which hear nothing where they are too many: what pings cost is no cost of streams."""
     for count in (10, 100, 1_000, 5_000):
         names = [f"bench:streams-{count}-{index}" for index in range(count)]
         field.begin()
         field.subscribe(count, names)
+        field.subscribe(5_000 - count, ["bench:silent"])
         field.publishers(20, names)
         field.crew.writer.call("steady", rate=2_000)
         # By then each stream has had a record.
