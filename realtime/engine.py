@@ -91,9 +91,15 @@ class Engine:
         """Raises lock.AlreadyServing, but for a `lenient` caller."""
         alone = self._take_lock(lenient) and not self._lock.shared
         self.journal.start()
-        await self.journal.run(self._highwater.check)
-        self._tick.start(await self.reads.run(notices.newest))
-        await self.presence.start(alone)
+        try:
+            await self.journal.run(self._highwater.check)
+            newest_notice = await self.reads.run(notices.newest)
+            await self.presence.start(alone)
+        except BaseException:
+            # Where there is no `serve` the next connection tries again, on an engine of its own.
+            await self._let_go()
+            raise
+        self._tick.start(newest_notice)
         runs = (
             self._sender.run(),
             self._hear(),
@@ -213,10 +219,13 @@ class Engine:
         with contextlib.suppress(DatabaseError, OSError):
             # Behind all that was queued.
             await self.journal.run(self._highwater.note)
+        await self._let_go()
+        _engines.pop(self.loop, None)
+
+    async def _let_go(self) -> None:
         await asyncio.to_thread(self.journal.stop)
         await asyncio.to_thread(self.reads.stop)
         self._lock.release()
-        _engines.pop(self.loop, None)
 
 
 def _ask_database() -> None:

@@ -12,6 +12,7 @@ from django.db import OperationalError
 
 from realtime import engine as engine_module
 from realtime.engine import Engine, current
+from realtime.highwater import Highwater
 from realtime.lock import AlreadyServing, ServeLock
 from realtime.models import ServerProcess, Stream
 
@@ -71,6 +72,19 @@ async def test_rows_of_earlier_processes_go_at_once_only_when_it_is_alone(alone:
     assert await elsewhere(ServerProcess.objects.count) == (1 if alone else 2)
     await engine.stop()
     other.release()
+
+
+async def test_a_start_that_failed_leaves_nothing_behind_and_the_next_one_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Highwater) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(Highwater, "check", fail)
+    with pytest.raises(OperationalError):
+        await current()
+    assert threads() == []
+    monkeypatch.undo()
+    async with running() as engine:
+        assert await engine.ready()
 
 
 async def test_stop_ends_the_threads_and_lets_go_of_everything(session_key: str) -> None:
