@@ -193,6 +193,15 @@ def test_who_reads_further_up_is_told_of_what_is_new_and_not_moved(people: Peopl
     assert not page.title().startswith("(")
 
 
+def test_a_phone_on_its_side_begins_with_the_newest(people: People, room: Room) -> None:
+    room.append([json.dumps({"text": f"record {number}"}) for number in range(1, 301)])
+    page = people.open(room.server, "alice", room.path, viewport={"width": 844, "height": 390})
+    room.publish({"text": "news"})
+    record(page, "news").wait_for()
+    assert page.evaluate("document.getElementById('feed-scroll').clientHeight") < 390
+    assert offsets(page) == list(range(201, 302))
+
+
 def test_the_page_keeps_at_most_five_hundred_records_and_finds_the_way_back(people: People, room: Room) -> None:
     room.append([json.dumps({"text": f"record {number}"}) for number in range(1, 801)])
     page = people.open(room.server, "alice", room.path)
