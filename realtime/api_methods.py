@@ -211,7 +211,7 @@ async def call(engine: Engine, identity: Identity, request: RpcRequest) -> RpcRe
     return RpcResult(msgspec.Raw(await rpc_registry.call(engine, identity, request.method, request.params)))
 
 
-# What is to come
+# What is not available
 
 
 async def subscribe(engine: Engine, identity: Identity, request: SubscribeRequest) -> Any:
@@ -297,11 +297,11 @@ COMMANDS: Mapping[str, Method] = {
         {"method": "streams", "params": {}},
     ),
     "subscribe": Method(
-        "Not available yet: it answers error 108.",
+        "Not available: it answers error 108.",
         SubscribeRequest,
         Nothing,
         subscribe,
         {"user": "1", "channel": "lobby"},
     ),
-    "refresh": Method("Not available yet: it answers error 108.", RefreshRequest, Nothing, refresh, {"user": "1"}),
+    "refresh": Method("Not available: it answers error 108.", RefreshRequest, Nothing, refresh, {"user": "1"}),
 }

@@ -6,17 +6,15 @@ import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from .errors import BadRequest
-from .items import MAX_KEY, MAX_TAGS
+from .frames import REASON_BYTES
+from .items import MAX_CONTENT_TYPE, MAX_KEY, MAX_TAGS
 from .protocol import Offset
 
 # Each bounds what one request may cost; more of them go into several requests.
 MAX_CHANNELS = 1_000
 MAX_COMMANDS = 1_000
 MAX_CLIENTS = 1_000
-MAX_TYPE = 100
 MAX_PRINCIPAL = 200
-# What a close frame has room for.
-MAX_REASON = 123
 
 # The end is spelled so that a newline after it does not pass in Python either.
 STREAM_NAME = r"^(#[1-9][0-9]{0,17}|[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127})$(?!\n)"
@@ -52,7 +50,7 @@ class Publishing(Struct, kw_only=True):
         default_factory=Raw
     )
     b64data: Annotated[bytes, Meta(description="Bytes, in base64. JSON clients get a reference to them.")] = b""
-    content_type: Annotated[str, Meta(pattern=MEDIA_TYPE, max_length=MAX_TYPE, description="What the bytes are.")] = (
+    content_type: Annotated[str, Meta(pattern=MEDIA_TYPE, max_length=MAX_CONTENT_TYPE, description="What the bytes are.")] = (
         "application/octet-stream"
     )
     tags: Annotated[dict[Tag, Tag], Meta(max_length=MAX_TAGS, description="Strings that go with the record.")] = field(default_factory=dict)
@@ -112,7 +110,7 @@ class DisconnectReason(Struct):
     """A close code of an application, and its reason."""
 
     code: Annotated[int, Meta(ge=3000, le=4999, description="From 3500 and from 4500 on the client does not come back.")] = 3503
-    reason: Annotated[str, Meta(pattern=ASCII, max_length=MAX_REASON)] = "force disconnect"
+    reason: Annotated[str, Meta(pattern=ASCII, max_length=REASON_BYTES)] = "force disconnect"
 
 
 class DisconnectRequest(Struct):

@@ -27,7 +27,7 @@ from django.db import OperationalError, connections
 from .conf import DEFAULTS, option
 
 # Names of the environment that are no limit.
-OTHER_NAMES = frozenset({"DATA", "ORIGINS", "RATE_LIMITS", "ENV_FILE", "REQUIRE_ALL", "KEY", "JWT_HMAC_SECRET", "JWT_PUBLIC_KEYS"})
+OTHER_NAMES = frozenset({"DATA", "ORIGINS", "RATE_LIMITS", "ENV_FILE", "REQUIRE_ALL", "KEY"})
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 WAL_RESET_FIXED = (3, 51, 3)
 WAL_RESET_BACKPORTS = frozenset({(3, 44, 6), (3, 50, 7)})

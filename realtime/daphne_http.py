@@ -3,8 +3,6 @@
 # Overridden methods have the names that Twisted gave them.
 # ruff: noqa: N802, N815
 
-# Must come before anything of Twisted: it chooses the reactor.
-
 import asyncio
 from http.client import responses
 from typing import Any

@@ -25,7 +25,7 @@ from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredica
 
 from .conf import limit
 from .daphne_http import Factory, Request
-from .frames import BINARY, TEXT, frame_head, text_frame
+from .frames import BINARY, REASON_BYTES, TEXT, frame_head, text_frame
 from .lifetime import Application, Lifetime, Lingering, Peer
 from .outbox import Frame
 
@@ -38,8 +38,6 @@ INBOX_BYTES = 262_144
 MESSAGE_OVERHEAD = 300
 # The head of the request is there when this starts to count: it is our own time. In a storm of reconnects 5 s were too few.
 HANDSHAKE_SECONDS = 20
-# Close frames carry at most this much of a reason.
-REASON_BYTES = 123
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -6,6 +6,8 @@ from .outbox import Frame
 
 TEXT = 0x1
 BINARY = 0x2
+# Bytes of a reason, beside the code, that a close frame has room for.
+REASON_BYTES = 123
 
 
 def frame_head(opcode: int, size: int) -> bytes:

@@ -256,7 +256,6 @@ class Hub:
                 self._take_page(feed, await self.reads.page(feed.stream_id, feed.last, upto), upto)
         finally:
             feed.filling = None
-        self._watch_gap(feed)
 
     def _take_page(self, feed: Feed, page: Page, upto: int) -> None:
         # What the page should have begun with and does not is gone, but for what hints have brought since it was asked for.

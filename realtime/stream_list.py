@@ -9,7 +9,7 @@ import msgspec
 from django.db.models import F, Q
 from django.urls import reverse
 
-from . import words
+from . import times, words
 from .access import Identity
 from .models import Kind, Membership, Record
 from .names import display_names
@@ -64,7 +64,7 @@ BLANK = Row("", "", Kind.FEED, "")
 
 def samples() -> list[Row]:
     """For the styleguide."""
-    now = int(time.time() * 1000)
+    now = times.now()
     lobby = Row(
         "lobby", "Lobby", Kind.FEED, "#", unread=3, time=now - 12_000, who="Mika", words="restarting node 2, back in a minute", here=4
     )

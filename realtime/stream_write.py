@@ -17,6 +17,7 @@ from .errors import (
     InternalError,
     LimitExceeded,
     NotPermitted,
+    PayloadTooLarge,
     StorageFull,
     StreamArchived,
     TooManyRequests,
@@ -224,7 +225,7 @@ def _check_batch(request: Request, count: int) -> None:
     if not count:
         raise BadRequest("body", "holds no record")
     if count > most:
-        raise Refusal(413, 413, f"payload too large: {count} records, a batch takes at most {most}")
+        raise Refusal(413, PayloadTooLarge.code, f"payload too large: {count} records, a batch takes at most {most}")
     for name in HEADERS:
         if request.header(name):
             raise BadRequest(name, "is for a single record: in a batch it is a field of each line")

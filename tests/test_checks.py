@@ -152,7 +152,7 @@ def test_known_settings_and_their_files_are_not_named(monkeypatch: pytest.Monkey
     for name in [name for name in os.environ if name.startswith("WIRELOG_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WIRELOG_PING_SECONDS", "5")
-    monkeypatch.setenv("WIRELOG_JWT_HMAC_SECRET_FILE", "/run/secrets/jwt")
+    monkeypatch.setenv("WIRELOG_ORIGINS_FILE", "/run/secrets/origins")
     monkeypatch.setenv("WIRELOG_DATA", "/srv/wirelog")
     assert ids(checks.check_names()) == []
 

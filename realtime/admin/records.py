@@ -1,4 +1,3 @@
-import time
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from realtime import operations
 from realtime.errors import WirelogError
 from realtime.models import Record, Stream
 from realtime.reads import first_since
-from realtime.times import stamp
+from realtime.times import now, stamp
 
 from .base import KeysetChangeList, MachineAdmin, actor_of, link, named, who
 
@@ -42,7 +41,7 @@ class Received(SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Record]) -> QuerySet[Record] | None:
         if self.value() not in self.HOURS:
             return None
-        since = int(time.time() * 1000) - int(self.value() or 0) * 3_600_000
+        since = now() - int(self.value() or 0) * 3_600_000
         stream = searched_stream(request.GET.get(SEARCH_VAR, ""))
         if stream is None:
             return queryset.filter(id__gte=first_since(connections["default"], since))

@@ -13,6 +13,7 @@ from realtime.host_feed import INTERVAL_SECONDS, PRINCIPAL, Complaints, HostFeed
 from realtime.journal import append_now
 from realtime.management.terminal import VerbCommand
 from realtime.models import Record
+from realtime.times import now
 
 
 class Command(VerbCommand):
@@ -88,5 +89,5 @@ def store(feed: HostFeed) -> None:
 def refuse_second_feed(stream: str) -> None:
     """Two feeds of one machine would draw one line from two sets of readings."""
     last = Record.objects.filter(stream__name=stream).order_by("-offset").first()
-    if last and last.publisher == PRINCIPAL and time.time() * 1000 - last.received < 3 * INTERVAL_SECONDS * 1000:
+    if last and last.publisher == PRINCIPAL and now() - last.received < 3 * INTERVAL_SECONDS * 1000:
         raise CommandError(f"{stream} is being fed already, by a server or another `feed host`. Stop that, or give another --name.")
