@@ -341,6 +341,16 @@ def test_a_feed_is_forgotten_with_its_last_subscription() -> None:
     scenario(body)
 
 
+def test_a_feed_is_forgotten_when_who_came_for_pages_has_left() -> None:
+    async def body(world: World) -> None:
+        feed = await world.hub.open(world.database.stream)
+        with world.hub.waiter(feed):
+            assert world.hub.feeds == {STREAM_ID: feed}
+        assert world.hub.feeds == {}
+
+    scenario(body)
+
+
 def test_ten_thousand_hints_in_a_burst_are_delivered_once() -> None:
     async def body(world: World) -> None:
         client = world.client()

@@ -9,7 +9,7 @@ import pytest
 
 from realtime import access
 from realtime.engine import Engine
-from realtime.errors import SLOW
+from realtime.errors import ACCESS_REVOKED, SLOW
 from realtime.models import Audience, Delivery, Namespace, Record, Stream
 from realtime.tick import Head
 
@@ -256,6 +256,16 @@ async def test_the_end_of_a_subscription_is_told_and_one_may_subscribe_again(
     assert [push["code"] for push in alice.pushes("unsubscribe")] == [code]
     assert await members(alice) == {}
     assert isinstance(await alice.ask("subscribe", channel="room"), dict)
+
+
+async def test_a_verdict_on_a_subscription_that_is_gone_does_not_end_the_next_one(alice: Client) -> None:
+    await alice.ask("subscribe", channel="room")
+    asked = alice.session.subscriptions["room"]
+    await alice.ask("unsubscribe", channel="room")
+    await alice.ask("subscribe", channel="room")
+    alice.session.judge("room", asked, ACCESS_REVOKED)
+    assert "room" in alice.session.subscriptions
+    assert alice.pushes("unsubscribe") == []
 
 
 async def test_an_epoch_that_changes_is_noticed_within_two_seconds(alice: Client) -> None:
