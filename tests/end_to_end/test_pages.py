@@ -620,6 +620,15 @@ def test_the_list_of_streams_is_live(people: People, server: RunningServer) -> N
     page.locator(".row[data-stream='brand:new']:has-text('no records yet')").wait_for()
 
 
+def test_a_phone_finds_a_stream_in_the_list(people: People, room: Room) -> None:
+    page = people.open(room.server, "alice", "/", viewport={"width": 390, "height": 844})
+    page.fill(".rows-find input", room.name)
+    page.press(".rows-find input", "Enter")
+    page.wait_for_url("**/?q=*")
+    page.locator(f".row[data-stream='{room.name}']").wait_for()
+    assert page.locator(".row[data-stream=lobby]").count() == 0
+
+
 def test_a_link_to_an_old_record_leads_there(people: People, room: Room) -> None:
     room.fill(120)
     page = people.open(room.server, "alice", f"{room.path}#o12")
