@@ -351,6 +351,19 @@ def test_a_feed_is_forgotten_when_who_came_for_pages_has_left() -> None:
     scenario(body)
 
 
+def test_a_feed_that_was_forgotten_before_its_caller_subscribed_is_kept_and_counted_again() -> None:
+    async def body(world: World) -> None:
+        feed = await world.hub.open(world.database.stream)
+        world.hub.take_hint(blob(world.database.commit(5)))
+        await asyncio.sleep(hub.UNUSED_SECONDS + 1)
+        assert (world.hub.feeds, world.hub.replay.size) == ({}, 0)
+        with world.hub.waiter(feed) as waiter:
+            assert waiter.feed is feed
+            assert world.hub.replay.size == feed.ring.size > 0
+
+    scenario(body)
+
+
 def test_ten_thousand_hints_in_a_burst_are_delivered_once() -> None:
     async def body(world: World) -> None:
         client = world.client()
