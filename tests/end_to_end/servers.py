@@ -244,10 +244,14 @@ class Fleet:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def kill(self) -> None:
+        """End those that still run."""
         for process in self.processes:
             if process.running:
                 process.kill()
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
         if error == (None, None, None):
             for process in self.processes:
                 assert "Traceback" not in process.log(), process.log()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import re
 import struct
 from typing import Any
@@ -11,6 +12,8 @@ from .history import Position
 
 OFFSET = re.compile(rb'"offset":(\d+)')
 PONG = frame(TEXT, b"{}")
+# Between two tries, as the SDKs have it: a random part of what doubles from the one to the other.
+BACKOFF_SECONDS = (0.5, 20.0)
 
 
 class Member(asyncio.Protocol):
@@ -128,16 +131,18 @@ class Swarm:
 
     async def _connect(self, stream: str, since: Position | None) -> Member:
         loop = asyncio.get_running_loop()
+        backoff, longest = BACKOFF_SECONDS
         while True:
             member = Member(self.host, self.port, self.token, stream, since)
             try:
                 await loop.create_connection(lambda member=member: member, self.host, self.port)  # type: ignore[misc]
+                await member.settled.wait()
             except OSError:
-                await asyncio.sleep(0.1)
-                continue
-            await member.settled.wait()
+                member.lost = True
             if not member.lost:
                 return member
+            await asyncio.sleep(random.uniform(0, backoff))
+            backoff = min(2 * backoff, longest)
 
     def closes(self) -> set[int]:
         return {member.close_code for member in self.members}
