@@ -1,9 +1,7 @@
 """Several servers on one database, joined by Redis: one of each kind. Redis only makes it quick; the database is the truth."""
 
 import signal
-import socket
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,45 +11,14 @@ import pytest
 
 from realtime.hints import SEND_SECONDS
 from realtime.hub import GAP_SECONDS
-from tests.conftest import require
 
-from ..waiting import SECONDS, eventually_sync
+from ..waiting import eventually_sync
+from .redis_server import Redis
 from .servers import Fleet, RunningServer
 from .wireclient import WireClient, end_of
 
 # Without a hint a record waits for the next tick, and for the pause before a gap is filled.
 QUICK = GAP_SECONDS
-
-
-class Redis:
-    """A redis-server of the test's own, that keeps nothing on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        command = [require("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL)
-        eventually_sync(self.answers, "redis-server answers")
-
-    def answers(self) -> bool:
-        with socket.socket() as client:
-            client.settimeout(SECONDS)
-            if client.connect_ex(("127.0.0.1", self.port)) != 0:
-                return False
-            client.sendall(b"PING\r\n")
-            return client.recv(100).startswith(b"+PONG")
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture

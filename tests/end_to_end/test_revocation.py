@@ -11,8 +11,8 @@ from realtime.stream_events import HEARTBEAT_SECONDS
 
 from ..waiting import SECONDS
 from .browser import People, chromium, live
+from .redis_server import Redis
 from .servers import Fleet, RunningServer
-from .test_redis import Redis
 from .wireclient import WireClient, end_of
 
 DEACTIVATE = "from project.users.models import User; alice = User.objects.get(username='alice'); alice.is_active = False; alice.save()"

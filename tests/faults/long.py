@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from realtime.failpoints import NAMES
 
+from ..end_to_end.redis_server import Redis
 from ..end_to_end.servers import KINDS, Fleet, RunningServer
-from ..end_to_end.test_redis import Redis
 from ..waiting import eventually
 from .checker import Least
 from .client import RecordingClient

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -32,3 +34,9 @@ def test_the_document_is_that_of_these_rows() -> None:
     document = (ROOT / "docs" / "fault-matrix.md").read_text()
     rows = re.findall(r"^\| (.+?) \| (.+?) \| (?:pass|FAIL) \|", document, re.MULTILINE)
     assert rows == [(row.done, row.must) for row in ROWS]
+
+
+def test_the_long_round_can_be_started() -> None:
+    command = [sys.executable, "-m", "tests.faults.run", "--help"]
+    done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

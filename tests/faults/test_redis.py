@@ -11,8 +11,8 @@ import pytest
 
 from realtime.hints import SEND_SECONDS
 
+from ..end_to_end.redis_server import Redis
 from ..end_to_end.servers import Fleet
-from ..end_to_end.test_redis import Redis
 from .client import RecordingClient
 from .host import ENV, STREAM, Host
 
