@@ -571,7 +571,7 @@ async def test_a_key_that_is_in_use_ends_when_it_is_revoked(engine: Engine) -> N
 
     assert [await status() for _ in range(3)] == [200, 200, 200]
     await elsewhere(operations.revoke, Actor("cli:test"), key)
-    await eventually(lambda: ended(status()), seconds=2)
+    await eventually(lambda: ended(status()))
 
 
 async def ended(status: Awaitable[int]) -> bool:

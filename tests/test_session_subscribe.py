@@ -271,7 +271,7 @@ async def test_a_verdict_on_a_subscription_that_is_gone_does_not_end_the_next_on
 async def test_an_epoch_that_changes_is_noticed_within_two_seconds(alice: Client) -> None:
     await alice.ask("subscribe", channel="room")
     await elsewhere(Stream.objects.filter(name="room").update, epoch="restored")
-    await eventually(lambda: [push["code"] for push in alice.pushes("unsubscribe")] == [2500], seconds=5)
+    await eventually(lambda: [push["code"] for push in alice.pushes("unsubscribe")] == [2500])
     assert (await alice.ask("subscribe", channel="room", recover=True, offset=5, epoch="epoch")).get("recovered") is None
 
 

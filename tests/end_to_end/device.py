@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from clients import wirelog_spool
+from tests.waiting import SECONDS
 
 # When number 0 was measured.
 EPOCH = 1_700_000_000
@@ -17,7 +18,7 @@ def main(url: str, key_file: str, folder: str) -> None:
             spool.put({"n": int(line)}, time=EPOCH + int(line))
             sys.stdout.write(line)
             sys.stdout.flush()
-        spool.close(30)
+        spool.close(SECONDS)
 
 
 if __name__ == "__main__":

@@ -138,16 +138,27 @@ def server_one(make_server: Fleet) -> RunningServer:
     return server
 
 
-def spool(server: RunningServer, folder: Path, *options: str, stdin: str = "", stream: str = "lobby", url: str = "") -> Any:
+def command_of(
+    server: RunningServer, folder: Path, *options: str, stream: str = "lobby", url: str = ""
+) -> tuple[list[str], dict[str, str]]:
+    """The command, and its environment."""
     place = ["--url", url or server.url, "--stream", stream, "--device", "pi", "--folder", str(folder)]
-    command = [sys.executable, str(SPOOL), *place, *options]
-    env = os.environ | {"WIRELOG_KEY": server.cast.keys["device"]}
+    return [sys.executable, str(SPOOL), *place, *options], os.environ | {"WIRELOG_KEY": server.cast.keys["device"]}
+
+
+def spool(server: RunningServer, folder: Path, *options: str, stdin: str = "", **where: str) -> Any:
+    command, env = command_of(server, folder, *options, **where)
     return subprocess.run(command, cwd=folder.parent, env=env, input=stdin, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
 def status(server: RunningServer, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(spool(server, folder, "--status").stdout)
     return found
+
+
+def counts(server: RunningServer, folder: Path) -> tuple[str, int, int]:
+    told = status(server, folder)
+    return told["state"], told["waiting"], told["rejected"]
 
 
 def samples(count: int) -> Iterator[str]:
@@ -161,7 +172,7 @@ def test_a_full_spool_drops_the_oldest_and_the_gap_shows_in_the_stream(server_on
     assert done.returncode == 0, done.stderr
     dropped = status(server_one, folder)["dropped"]
     assert 0 < dropped < 1000
-    assert spool(server_one, folder, *limited, "30").returncode == 0
+    assert spool(server_one, folder, *limited, "120").returncode == 0
     (_, first, _, tags), *_ = stored = records(server_one)
     assert [data["n"] for _, data, _, _ in stored] == list(range(dropped, 1000))
     assert (first["n"], json.loads(tags)) == (dropped, {"dropped": str(dropped)})
@@ -170,12 +181,19 @@ def test_a_full_spool_drops_the_oldest_and_the_gap_shows_in_the_stream(server_on
 def test_what_the_server_refuses_is_kept_or_set_aside(server_one: RunningServer, tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     lines = "".join([*samples(2), json.dumps("x" * 200_000) + "\n", *samples(1)])
-    spool(server_one, folder, "--wait", "3", stdin=lines, stream="shed")
+    command, env = command_of(server_one, folder, "--wait", "600", stream="shed")
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE) as refused:
+        assert refused.stdin is not None
+        refused.stdin.write(lines.encode())
+        refused.stdin.close()
+        try:
+            eventually_sync(lambda: counts(server_one, folder) == ("refused", 4, 0))
+        finally:
+            refused.kill()
     told = status(server_one, folder)
-    assert (told["state"], told["waiting"], told["rejected"]) == ("refused", 4, 0)
     assert told["error"].startswith("404 unknown stream 'shed'")
     assert server_one.manage("streams", "create", "shed").returncode == 0
-    assert spool(server_one, folder, stream="shed").returncode == 0
+    assert spool(server_one, folder, "--wait", "120", stream="shed").returncode == 0
     assert [data["n"] for _, data, _, _ in records(server_one, "shed")] == [0, 1, 0]
     rejected = json.loads((folder / "rejected.ndjson").read_text())
     assert rejected["error"].startswith("413 payload too large")

@@ -1,11 +1,13 @@
 """Whatever a network does, histories stay valid, and who is cut off is noticed."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from ..end_to_end.servers import KINDS
 from ..waiting import eventually
+from .client import Lost
 from .host import STREAM, Host, NewHost
 from .proxy import Mode, Proxy
 
@@ -49,14 +51,17 @@ async def test_who_is_cut_off_is_gone_soon_and_resumes_when_the_cut_is_over(new_
     async with new_host(**IMPATIENT) as host, Proxy(host.server.port) as proxy:
         witness = await host.client("witness", STREAM, key="reader")
         await loaded(host, proxy, sdk=0)
-        assert len(await witness.here(STREAM)) > 1
+
+        async def others(wanted: bool) -> bool:
+            # On a busy machine a ping may find the witness silent, too: it comes back.
+            with suppress(Lost):
+                return bool(await witness.here(STREAM) - {witness.id}) == wanted
+            return False
+
+        await eventually(lambda: others(True), "nobody else is present")
         host.fault(mode)
         proxy.set(mode)
-
-        async def alone() -> bool:
-            return await witness.here(STREAM) == {witness.id}
-
-        await host.timed("presence gone", eventually(alone, "those who are cut off are still present"))
+        await host.timed("presence gone", eventually(lambda: others(False), "those who are cut off are still present"))
         proxy.set("pass")
         await host.acks(50)
         await host.finish()
