@@ -276,7 +276,7 @@ class Session:
             appended = self.engine.journal.pass_on(item, stream)
             self._in_flight += 1
             done(appended)
-        while self._in_flight >= self._max_in_flight:
+        while self._in_flight >= self._max_in_flight and self.closing is None:
             # While this waits the socket is not read: the sender feels it.
             self._landed.clear()
             await self._landed.wait()
@@ -374,6 +374,7 @@ class Session:
             # What is queued still goes; what is not, the client asks for when it is back.
             self.pump.stop()
             self._detach()
+            self._landed.set()
             self._wake()
 
     def _detach(self) -> None:
@@ -393,7 +394,6 @@ class Session:
         if self.member is not None and self.identity is not None:
             self.engine.presence.disconnected(self.member)
             self.engine.seats.leave(self.identity)
-        self._landed.set()
 
     async def gone(self) -> None:
         await self._gone.wait()

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,10 @@ from django.db import OperationalError
 from project.users.models import Session as SessionRow
 from realtime import access, credentials
 from realtime.engine import Engine
-from realtime.errors import SLOW, STALE
+from realtime.errors import SHUTDOWN, SLOW, STALE
 from realtime.models import Audience, Membership, Record, Stream
 from realtime.presence import Member
+from realtime.session import Session
 
 from .core import Client, api_key, append, cookie, elsewhere, head, person, quiet, running
 from .frames import taken
@@ -442,16 +443,19 @@ async def test_what_was_published_before_the_end_is_stored(engine: Engine, alice
     assert await elsewhere(head, "room") == 4
 
 
-async def test_a_connection_that_leaves_while_it_waits_for_room_ends_its_frame(
-    engine: Engine, cookies: dict[str, str], settings: Any
+@pytest.mark.parametrize("end", [Session.leave, lambda session: session.close(SHUTDOWN)], ids=["it leaves", "it is closed"])
+async def test_a_connection_that_ends_while_it_waits_for_room_ends_its_frame(
+    engine: Engine, cookies: dict[str, str], settings: Any, end: Callable[[Session], None]
 ) -> None:
     settings.WIRELOG = {**settings.WIRELOG, "IN_FLIGHT": 1}
     client = await Client(engine, cookies["alice"]).connect()
     gate = await busy(engine)
     reading = asyncio.create_task(client.frame(*(client.command("publish", channel="room", data=number) for number in range(3))))
     await eventually(lambda: engine.journal.waiting == 1)
-    client.session.leave()
-    gate.set()
+    end(client.session)
     await reading
+    assert engine.journal.waiting == 1
+    gate.set()
+    await engine.journal.flush()
     # Only the one that was in the journal: the others were never begun.
     assert await elsewhere(head, "room") == 4
