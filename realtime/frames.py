@@ -19,8 +19,21 @@ def frame_head(opcode: int, size: int) -> bytes:
     return struct.pack("!BBQ", 0x80 | opcode, 127, size)
 
 
+# A message of one piece is mostly a batch on its way to all its subscribers, one after another: its frame is made once.
+_last: tuple[bytes, list[bytes]] = (b"", [])
+
+
 def text_frame(frame: Frame) -> list[bytes]:
     """Head and pieces of a text message, to be written in one go."""
+    global _last
+    if len(frame) > 1:
+        return _joined(frame)
+    if frame[0] is not _last[0]:
+        _last = frame[0], [frame_head(TEXT, len(frame[0])) + frame[0]]
+    return _last[1]
+
+
+def _joined(frame: Frame) -> list[bytes]:
     pieces = [frame_head(TEXT, sum(map(len, frame)) + len(frame) - 1), frame[0]]
     for piece in frame[1:]:
         pieces += (b"\n", piece)

@@ -31,7 +31,7 @@ Frame = list[bytes]
 class Batch:
     """Messages that are queued together: consecutive publications of one stream, or one reply. Shared by all that receive it."""
 
-    __slots__ = ("control", "data", "ends")
+    __slots__ = ("control", "data", "ends", "size")
 
     def __init__(self, lines: Sequence[str], control: bool = False) -> None:
         encoded = [line.encode() for line in lines]
@@ -39,17 +39,14 @@ class Batch:
         self.data = b"\n".join(encoded)
         # Where each ends, with the newline that joins it to the next.
         self.ends = list(accumulate(len(line) + 1 for line in encoded))
+        # Bytes on the wire.
+        self.size = self.ends[-1] if self.ends else 0
         # A reply or control push, which is never refused.
         self.control = control
 
     @property
     def count(self) -> int:
         return len(self.ends)
-
-    @property
-    def size(self) -> int:
-        """Bytes on the wire."""
-        return self.ends[-1] if self.ends else 0
 
     def start_of(self, index: int) -> int:
         return self.ends[index - 1] if index else 0
@@ -66,6 +63,7 @@ class Batch:
         part = Batch(())
         first = self.start_of(start)
         part.data, part.ends = self.slice(start, end), [place - first for place in self.ends[start:end]]
+        part.size = self.start_of(end) - first
         return part
 
     def split(self, size: int) -> Iterator["Batch"]:
@@ -168,7 +166,7 @@ class Outbox:
     # Out
 
     def take(self, now: float) -> Frame | None:
-        """The next frame: all that waits and may go; None when nothing may."""
+        """The next frame: all that waits and may go; None when nothing may. After one, there is another only while something waits."""
         parts = self._take_parts()
         if self._needs_ping():
             self._due = False
@@ -189,27 +187,39 @@ class Outbox:
         room = min(self._limits.frame_bytes, self.window - self.unconfirmed)
         while self._batches and room > 0:
             batch = self._batches[0]
-            end = batch.fitting(self._at, room)
-            if end == self._at:
-                if parts:
+            if self._at or batch.size > room:
+                size = self._take_part(batch, room, parts)
+                if not size:
                     break
-                end += 1
-            parts.append(batch.slice(self._at, end))
-            room -= self._advance(batch, end)
+            else:
+                size = batch.size
+                parts.append(batch.data)
+                self._drop(batch)
+            room -= size
+            self._sent += size
+            self.waiting -= size
         return parts
 
-    def _advance(self, batch: Batch, end: int) -> int:
-        size = batch.ends[end - 1] - batch.start_of(self._at)
-        self._sent += size
-        self.waiting -= size
-        if end < len(batch.ends):
-            self._at = end
-        else:
-            self._at = 0
-            self._batches.popleft()
-            if batch.control:
-                self._control -= batch.size
-        return size
+    def _take_part(self, batch: Batch, room: int, parts: Frame) -> int:
+        """Of `batch`, the first, what `room` allows; a message that is larger goes alone. Returns its bytes."""
+        start = self._at
+        end = batch.fitting(start, room)
+        if end == start:
+            if parts:
+                return 0
+            end += 1
+        parts.append(batch.slice(start, end))
+        self._at = end
+        if end == len(batch.ends):
+            self._drop(batch)
+        return batch.ends[end - 1] - batch.start_of(start)
+
+    def _drop(self, batch: Batch) -> None:
+        """The first batch has gone out."""
+        self._at = 0
+        self._batches.popleft()
+        if batch.control:
+            self._control -= batch.size
 
     def forget(self, start: str) -> None:
         """Publications that begin with `start` go out no more: the client has lost the right to read them."""

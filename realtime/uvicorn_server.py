@@ -63,19 +63,17 @@ class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 class Socket:
     """Writes frames without the copies that wsproto makes of a message (`writer.Socket`)."""
 
-    __slots__ = ("_protocol", "on_ready")
+    __slots__ = ("_protocol", "on_ready", "ready")
 
     def __init__(self, protocol: "WebSocket") -> None:
         self._protocol = protocol
+        self.ready = True
         self.on_ready: Callable[[], None] = lambda: None
 
-    @property
-    def ready(self) -> bool:
-        return self._protocol.writable.is_set()
-
     def send(self, frame: Frame) -> None:
-        if not (self._protocol.close_sent or self._protocol.transport.is_closing()):
-            self._protocol.transport.writelines(text_frame(frame))
+        protocol = self._protocol
+        if not (protocol.close_sent or protocol.transport.is_closing()):
+            protocol.transport.writelines(text_frame(frame))
 
     def abort(self) -> None:
         self._protocol.transport.abort()
@@ -135,9 +133,15 @@ class WebSocket(WSProtocol):
                 self.transport.resume_reading()
         return message
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.socket is not None:
+            self.socket.ready = False
+
     def resume_writing(self) -> None:
         super().resume_writing()
         if self.socket is not None:
+            self.socket.ready = True
             self.socket.on_ready()
 
     def handle_message(self, event: wsproto.events.TextMessage | wsproto.events.BytesMessage) -> None:

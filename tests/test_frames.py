@@ -27,3 +27,10 @@ def test_a_message_of_any_size_is_one_frame(size: int) -> None:
 def test_pieces_are_joined_by_newlines() -> None:
     frames = [[b"one"], [b"zwei\ndrei", b"{}"], ["ż🎈".encode(), b"", b"x"]]
     assert read(b"".join(b"".join(text_frame(frame)) for frame in frames)) == ["one", "zwei\ndrei\n{}", "ż🎈\n\nx"]
+
+
+def test_a_message_that_goes_to_many_is_the_same_frame_for_each() -> None:
+    one, other = b"one", b"the other"
+    frames = [text_frame([piece]) for piece in (one, one, other, one)]
+    assert [read(b"".join(frame)) for frame in frames] == [["one"], ["one"], ["the other"], ["one"]]
+    assert frames[0] is frames[1]

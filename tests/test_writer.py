@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from realtime.errors import SHUTDOWN, SLOW, Close
+from realtime.errors import SERVER_ERROR, SHUTDOWN, SLOW, Close
 from realtime.outbox import Batch, Frame, Limits, Outbox
-from realtime.writer import AsgiSocket, Writer
+from realtime.writer import CROWD, AsgiSocket, Writer
 
 from .waiting import eventually
 
@@ -39,6 +39,9 @@ class Session:
         self.outbox = Outbox(Limits(frame_bytes=10), wake)
         self.closing: Close | None = None
         self.finished = False
+
+    def close(self, close: Close) -> None:
+        self.closing = close
 
 
 @pytest.fixture
@@ -74,6 +77,39 @@ async def test_what_comes_in_one_turn_of_the_loop_goes_as_one_frame(line: Line, 
     assert line.frames == []
     await turn()
     assert line.frames == ["a\nb\nc"]
+
+
+def connect(line: Line) -> Any:
+    writer = Writer(line, lambda close: None)
+    session: Any = Session(writer.wake)
+    writer.session = session
+    return session
+
+
+async def test_a_thousand_that_are_woken_together_all_write_in_the_next_turn() -> None:
+    lines = [Line() for _ in range(3 * CROWD + 1)]
+    sessions = [connect(line) for line in lines]
+    for record in ("a", "b"):
+        batch = Batch([record])
+        for session in sessions:
+            assert session.outbox.offer(batch)
+        await turn()
+    assert all(line.frames == ["a", "b"] for line in lines)
+
+
+async def test_a_send_that_fails_ends_its_own_connection_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Line):
+        def send(self, frame: Frame) -> None:
+            raise ValueError("broken")
+
+    lines = [Line(), Broken(), Line()]
+    sessions = [connect(line) for line in lines]
+    for session in sessions:
+        session.outbox.control("a")
+    await turn()
+    assert [line.frames for line in lines] == [["a"], [], ["a"]]
+    assert [session.closing for session in sessions] == [None, SERVER_ERROR, None]
+    assert "broken" in caplog.text
 
 
 async def test_a_server_that_takes_no_more_is_given_no_more_until_it_is_ready(line: Line, session: Any) -> None:
