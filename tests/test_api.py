@@ -541,13 +541,15 @@ async def test_errors_are_told_in_the_body_or_as_the_client_wants_by_the_status(
     assert await post(f"/api/{path}", sent, **{"x-api-key": key, "x-centrifugo-error-mode": "transport"}) == (status, answer)
 
 
-async def test_a_call_that_came_too_early_is_told_when_to_come_back(engine: Engine, settings: Any) -> None:
+async def test_a_call_that_came_too_early_is_told_when_to_come_back(engine: Engine) -> None:
     scopes = [{"pattern": "room", "actions": ["publish"]}]
     _, key = await elsewhere(ApiKey.generate, name="key", scopes=scopes, publish_rate=1)
-    sent = json.dumps({"channels": ["room"] * 5, "data": 1}).encode()
+    # More than a slow machine gives back before the next call.
+    sent = json.dumps({"channels": ["room"] * 500, "data": 1}).encode()
     assert (await post("/api/broadcast", sent, **{"x-api-key": key}))[0] == 200
     status, headers, _ = await ask("/api/broadcast", sent, **{"x-api-key": key, "x-centrifugo-error-mode": "transport"})
-    assert (status, headers[b"retry-after"]) == (429, b"5")
+    assert status == 429
+    assert 400 < int(headers[b"retry-after"]) <= 500
 
 
 async def test_a_deed_is_noted_with_the_address_that_it_came_from(engine: Engine) -> None:
