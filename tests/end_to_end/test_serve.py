@@ -137,7 +137,7 @@ def test_it_makes_an_operator_when_there_is_none(tmp_path: Path, make_server: Fl
 
 
 def test_the_demo_publishes_this_machine(make_server: Fleet, kind: str) -> None:
-    server = make_server.new(kind, ["--demo"])
+    server = make_server.new(kind, ["--demo"], WIRELOG_DRAIN_SECONDS="100")
     server.start()
     eventually_sync(lambda: count_records(server) >= 2)
     assert server.stop() == 0
@@ -179,7 +179,9 @@ def test_a_signal_closes_every_socket_with_3001_and_ends_with_status_0(patient: 
             assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (3001, "shutdown")
 
 
-def test_readers_that_answer_nothing_do_not_hold_the_end(server: RunningServer) -> None:
+def test_readers_that_answer_nothing_do_not_hold_the_end(make_server: Fleet, kind: str) -> None:
+    server = make_server.new(kind, WIRELOG_DRAIN_SECONDS="30")
+    server.start()
     headers = f"Origin: {server.url}\r\nCookie: {server.cookie('alice')}\r\n"
     with ExitStack() as stack:
         for _ in range(10):
