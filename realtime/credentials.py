@@ -4,7 +4,7 @@ import functools
 import hashlib
 import secrets
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
@@ -47,6 +47,11 @@ def identities(shown: Collection[Credential]) -> dict[Credential, Identity]:
     keys = [credential for credential in shown if credential.kind == "key"]
     people = identities_of_sessions(sessions) if sessions else {}
     return {sessions[name]: identity for name, identity in people.items()} | (_of_keys(keys) if keys else {})
+
+
+def identity_of_each(shown: Sequence[Credential]) -> list[Identity | None]:
+    found = identities(shown)
+    return [found.get(credential) for credential in shown]
 
 
 def identity_of(credential: Credential | None) -> Identity | None:

@@ -13,12 +13,13 @@ from typing import Any, Protocol
 
 from django.db import DatabaseError, connections
 
-from . import hints, notices
+from . import access, credentials, hints, notices
 from .conf import data_folder, limit, option
 from .control import Control, Controlled
 from .cursor import Subscriber
 from .errors import SHUTDOWN
 from .group_commit import Journal
+from .group_read import GroupRead
 from .guesses import Guesses
 from .highwater import Highwater
 from .hub import Hub
@@ -82,6 +83,9 @@ class Engine:
             pong_seconds=limit("PONG_SECONDS"),
             progress_seconds=limit("PROGRESS_SECONDS"),
         )
+        # Who shows a credential, None for nobody; the stream of an identity and a name, or why it may not be read.
+        self.identities = GroupRead(self.reads, credentials.identity_of_each)
+        self.readable = GroupRead(self.reads, access.judge)
         self.control = Control(self.sessions, self.hub, self.reads)
         self.known_keys = KnownKeys(self.loop.time, lambda: self.control.turn)
         self._tick = Tick(self._on_heads, self._on_streams, self._on_notices, lambda: tuple(self.hub.feeds))

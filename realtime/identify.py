@@ -25,7 +25,7 @@ async def _read(engine: Engine, caller: Caller, token: str) -> Shown:
         return await _by_key(engine, caller, token)
     if caller.session_key:
         credential = credentials.of_session(caller.session_key)
-        identity = await engine.reads.run(credentials.identity_of, credential)
+        identity = await engine.identities.ask(credential)
         if identity is not None:
             return credential, identity
     if caller.origin_allowed and await engine.reads.run(access.anonymous_may_read_something):
@@ -49,7 +49,7 @@ async def identity_of_key(engine: Engine, address: str | None, credential: Crede
     if credential is None:
         return None
     engine.guesses.admit(address, credential)
-    identity = await engine.reads.run(credentials.identity_of, credential)
+    identity = await engine.identities.ask(credential)
     engine.guesses.note(address, credential, identity is not None)
     return identity
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from . import access, namespaces
+from . import namespaces
 from .access import Identity
 from .cursor import Feed
 from .engine import Engine
@@ -22,11 +22,11 @@ async def open_feed(engine: Engine, identity: Identity, request: SubscribeReques
 
 async def _find_or_create(engine: Engine, identity: Identity, name: str) -> Stream:
     """The first subscription of a possible writer creates a stream where its namespace allows it."""
-    try:
-        return await engine.reads.run(access.readable, identity, name)
-    except UnknownStream:
-        if not await engine.reads.run(namespaces.may_create, identity, name):
-            raise
+    verdict = await engine.readable.ask((identity, name))
+    if isinstance(verdict, Stream):
+        return verdict
+    if not await engine.reads.run(namespaces.may_create, identity, name):
+        raise UnknownStream(name)
     return await engine.journal.run(lambda: namespaces.open_or_create(identity, name))
 
 

@@ -1,12 +1,13 @@
 """What notices ask of the connections of this process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from realtime import access, credentials, notices
 from realtime.engine import Engine
+from realtime.group_read import GroupRead
 from realtime.models import Notice, Stream
 
 from .core import Client, append, cookie, elsewhere, person, quiet, running
@@ -115,15 +116,14 @@ async def test_unsubscribe_from_what_nobody_reads_changes_nothing(engine: Engine
 
 async def test_a_subscribe_under_way_is_refused(engine: Engine, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     client = await Client(engine, cookies["alice"]).connect()
-    readable = access.readable
 
-    def read_and_lose(identity: access.Identity, name: str) -> Stream:
-        stream = readable(identity, name)
+    def read_and_lose(asked: Sequence[Any]) -> Sequence[Any]:
+        streams = access.judge(asked)
         engine.loop.call_soon_threadsafe(engine.control.take, [Notice(kind="unsubscribe", subject=subject)])
-        return stream
+        return streams
 
     subject = {"user": user(client), "channel": "room"}
-    monkeypatch.setattr(access, "readable", read_and_lose)
+    monkeypatch.setattr(engine, "readable", GroupRead(engine.reads, read_and_lose))
     assert await client.ask("subscribe", channel="room") == 103
     monkeypatch.undo()
     await elsewhere(append, "room", "1")

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from django.db import OperationalError
@@ -13,6 +13,7 @@ from project.users.models import Session as SessionRow
 from realtime import access, credentials
 from realtime.engine import Engine
 from realtime.errors import SHUTDOWN, SLOW, STALE
+from realtime.group_read import GroupRead
 from realtime.models import Audience, Membership, Record, Stream
 from realtime.presence import Member
 from realtime.session import Session
@@ -213,10 +214,11 @@ async def test_fields_that_the_server_does_not_know_are_ignored(alice: Client) -
 
 
 async def test_a_database_error_is_a_temporary_error_of_one_command(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: Any) -> None:
+    def fail(*args: Any) -> NoReturn:
         raise OperationalError
 
-    monkeypatch.setattr(access, "readable", fail)
+    monkeypatch.setattr(access, "judge", fail)
+    monkeypatch.setattr(alice.engine, "readable", GroupRead(alice.engine.reads, fail))
     for method in ("subscribe", "history", "presence"):
         command = alice.command(method, channel="room")
         await alice.frame(command)

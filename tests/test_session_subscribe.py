@@ -10,6 +10,7 @@ import pytest
 from realtime import access
 from realtime.engine import Engine
 from realtime.errors import ACCESS_REVOKED, SLOW
+from realtime.group_read import GroupRead
 from realtime.models import Audience, Delivery, Namespace, Record, Stream
 from realtime.tick import Head
 
@@ -280,14 +281,13 @@ async def test_a_connection_that_ends_while_it_subscribes_leaves_nothing_behind(
     alice: Client, engine: Engine, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     entered, gate = threading.Event(), threading.Event()
-    real = access.readable
 
-    def readable(*args: Any) -> Stream:
+    def slow_judge(asked: Any) -> Any:
         entered.set()
         gate.wait(10)
-        return real(*args)
+        return access.judge(asked)
 
-    monkeypatch.setattr(access, "readable", readable)
+    monkeypatch.setattr(engine, "readable", GroupRead(engine.reads, slow_judge))
     subscribing = asyncio.create_task(alice.frame(alice.command("subscribe", channel="room")))
     await asyncio.to_thread(entered.wait, 10)
     # Registered before access is read: what ends subscriptions finds it.

@@ -12,6 +12,7 @@ from django.utils import timezone
 from project.users.models import Session as SessionRow
 from realtime import access, credentials
 from realtime.engine import Engine
+from realtime.group_read import GroupRead
 from realtime.models import ApiKey, Audience, Notice, Stream
 
 from ..core import Client, append, elsewhere, head, quiet
@@ -96,15 +97,14 @@ async def test_in_the_middle_of_a_subscribe(
     name = "carol" if change is leave_group else "alice"
     client = await enter(engine, cookies, name)
     entered, gate = threading.Event(), threading.Event()
-    readable = access.readable
 
-    def slow_readable(identity: access.Identity, stream: str) -> Stream:
-        found = readable(identity, stream)
+    def slow_judge(asked: Any) -> Any:
+        found = access.judge(asked)
         entered.set()
         gate.wait(10)
         return found
 
-    monkeypatch.setattr(access, "readable", slow_readable)
+    monkeypatch.setattr(engine, "readable", GroupRead(engine.reads, slow_judge))
     command = client.command("subscribe", channel="club")
     subscribing = asyncio.create_task(client.frame(command))
     await asyncio.to_thread(entered.wait, 10)
