@@ -1,6 +1,7 @@
 import io
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ ELSEWHERE = (ROOT / ".venv" / "bin", Path("/usr/sbin"))
 REQUIRE_ALL = "WIRELOG_REQUIRE_ALL"
 PACKAGES = {"redis-server": "redis-server", "chromium": "chromium", "nginx": "nginx", "node": "nodejs (20.19 or newer)"}
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them every server that they start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples each time where everything must run; new ones elsewhere.
 settings.register_profile("wirelog", deadline=None, derandomize=os.environ.get(REQUIRE_ALL) == "1")
