@@ -193,7 +193,7 @@ async def test_a_page_that_was_read_before_the_redaction_is_read_again(engine: E
     async def late(read: Any, *args: Any) -> Any:
         """The first page is back only when the redaction has been told."""
         found = await run(read, *args)
-        if isinstance(found, list):
+        if isinstance(found, list) and all(isinstance(record, Publication) for record in found):
             reads.append([record.data for record in found])
             if len(reads) == 1:
                 await elsewhere(redact)
