@@ -108,7 +108,7 @@ class _Batch:
         flaws = [flaw_of(item) for item in self.items]
         self.items = [item for item, flaw in zip(self.items, flaws, strict=True) if flaw is None]
         # BEGIN IMMEDIATE has locked every stream: nobody else moves a head until the commit.
-        self.streams = self._load_streams()
+        self.streams = access.streams_by_name({item.stream for item in self.items}, self.connection.alias)
         self.roles = self._load_roles()
         self.known = self._load_known()
         self.room = disk.has_room(self.connection.alias)
@@ -117,11 +117,6 @@ class _Batch:
         outcomes = [next(appended) if flaw is None else flaw for flaw in flaws]
         self._write()
         return outcomes
-
-    def _load_streams(self) -> dict[str, Stream]:
-        names = {item.stream for item in self.items}
-        rows = Stream.objects.using(self.connection.alias).raw(_STREAMS.format(names=", ".join(["%s"] * len(names))), [*names])
-        return {stream.name: stream for stream in rows}
 
     def _load_roles(self) -> Any:
         """Those in streams of members. Missing ones are asked for too, as NO_STREAM: a refusal must not tell which it was."""
@@ -252,7 +247,6 @@ _INSERT = "INSERT INTO {table} ({columns}) VALUES ({values})".format(
     values=", ".join(["%s"] * len(_COLUMNS)),
 )
 # Of a lone publish, building the query would be a third of the work.
-_STREAMS = f"SELECT * FROM {Stream._meta.db_table} WHERE name IN ({{names}})"
 _MOVE_HEAD = f"UPDATE {Stream._meta.db_table} SET head = %s, size = %s WHERE id = %s"
 # The last condition is that of the partial index, to the letter: without it SQLite scans.
 _KNOWN = (

@@ -2,13 +2,16 @@ import io
 import os
 import shutil
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 
 import pytest
 from django.core.management import call_command
 from hypothesis import settings
 
+from realtime.engine import Engine
+
+from .core import Client, running
 from .settings import FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +41,19 @@ def run() -> Run:
         return out.getvalue()
 
     return run
+
+
+@pytest.fixture
+async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
+    """Runs where the `cookies` of a module have said who there is."""
+    async with running() as found:
+        yield found
+
+
+@pytest.fixture
+async def alice(engine: Engine, cookies: dict[str, str]) -> Client:
+    """Connected by her cookie."""
+    return await Client(engine, cookies["alice"]).connect()
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """What notices ask of the connections of this process."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -23,12 +23,6 @@ def cookies(transactional_db: None) -> dict[str, str]:
     for name in ("alice", "bob"):
         person(name)
     return {name: cookie(name) for name in ("alice", "bob")}
-
-
-@pytest.fixture
-async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
-    async with running() as found:
-        yield found
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Records of ephemeral streams, which wait for nobody's commit."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from realtime.engine import Engine
 from realtime.models import Audience, Stream
 
-from .core import Client, cookie, elsewhere, head, person, running, write_lock
+from .core import Client, cookie, elsewhere, head, person, write_lock
 from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,12 +19,6 @@ def cookies(transactional_db: None) -> dict[str, str]:
     for name in ("alice", "bob"):
         person(name)
     return {name: cookie(name) for name in ("alice", "bob")}
-
-
-@pytest.fixture
-async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
-    async with running() as found:
-        yield found
 
 
 async def client(engine: Engine, cookie: str) -> Client:

@@ -1,7 +1,6 @@
 """The methods of rpc but for publish, which is in test_session.py."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from realtime import presence, rpc_methods
 from realtime.engine import Engine
 from realtime.models import ApiKey, Audience, ReadMarker, Record, Stream
 
-from .core import Client, api_key, append, cookie, elsewhere, person, running
+from .core import Client, api_key, append, cookie, elsewhere, person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,17 +24,6 @@ def cookies(transactional_db: None) -> dict[str, str]:
         person(name, first_name=name.title())
     append("room", "1", "2", '{"a": 1.10}', publisher="7")
     return {name: cookie(name) for name in ("alice", "bob")}
-
-
-@pytest.fixture
-async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
-    async with running() as found:
-        yield found
-
-
-@pytest.fixture
-async def alice(engine: Engine, cookies: dict[str, str]) -> Client:
-    return await Client(engine, cookies["alice"]).connect()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -37,17 +37,6 @@ def cookies(transactional_db: None) -> dict[str, str]:
     for name in ("alice", "bob"):
         person(name)
     return {name: cookie(name) for name in ("alice", "bob")}
-
-
-@pytest.fixture
-async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
-    async with running() as found:
-        yield found
-
-
-@pytest.fixture
-async def alice(engine: Engine, cookies: dict[str, str]) -> Client:
-    return await Client(engine, cookies["alice"]).connect()
 
 
 def busy(engine: Engine) -> Any:

@@ -44,11 +44,6 @@ async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
         yield found
 
 
-@pytest.fixture
-async def alice(engine: Engine, cookies: dict[str, str]) -> Client:
-    return await Client(engine, cookies["alice"]).connect()
-
-
 async def connected(client: Client) -> int | None:
     """The code of the close that answers its connect, if one does."""
     await client.frame(client.command("connect", token=client.token))

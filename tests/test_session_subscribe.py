@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from realtime.group_read import GroupRead
 from realtime.models import Audience, Delivery, Namespace, Record, Stream
 from realtime.tick import Head
 
-from .core import Client, append, cookie, elsewhere, person, quiet, running
+from .core import Client, append, cookie, elsewhere, person, quiet
 from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,17 +30,6 @@ def cookies(transactional_db: None) -> dict[str, str]:
     for name in ("alice", "bob"):
         person(name)
     return {name: cookie(name) for name in ("alice", "bob")}
-
-
-@pytest.fixture
-async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
-    async with running() as found:
-        yield found
-
-
-@pytest.fixture
-async def alice(engine: Engine, cookies: dict[str, str]) -> Client:
-    return await Client(engine, cookies["alice"]).connect()
 
 
 @pytest.fixture
