@@ -1,9 +1,7 @@
 import io
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Generator
-from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -14,11 +12,7 @@ from realtime.engine import Engine
 from .core import Client, running
 from .settings import FOLDER
 
-ROOT = Path(__file__).resolve().parent.parent
-# Where a tool may be that is not on PATH: the node of PyPI, when the set-up had to bring it, and Debian's folder of daemons.
-ELSEWHERE = (ROOT / ".venv" / "bin", Path("/usr/sbin"))
 REQUIRE_ALL = "WIRELOG_REQUIRE_ALL"
-PACKAGES = {"redis-server": "redis-server", "chromium": "chromium", "nginx": "nginx", "node": "nodejs (20.19 or newer)"}
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every server that they start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -60,15 +54,6 @@ async def alice(engine: Engine, cookies: dict[str, str]) -> Client:
 def no_highwater() -> None:
     """A test whose database was emptied would be taken for a foreign restore by the next one."""
     (FOLDER / "highwater").unlink(missing_ok=True)
-
-
-def require(name: str) -> str:
-    """The path of a program that a test drives. The test is skipped without it, or fails where everything must run."""
-    places = os.pathsep.join([*map(str, ELSEWHERE[:1]), os.environ.get("PATH", ""), *map(str, ELSEWHERE[1:])])
-    path = shutil.which(name, path=places)
-    if path is None:
-        pytest.skip(f"{name} is not installed; on Debian and Ubuntu: apt-get install {PACKAGES.get(name, name)}")
-    return path
 
 
 def must_run(report: pytest.CollectReport | pytest.TestReport) -> None:

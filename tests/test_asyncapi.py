@@ -16,8 +16,8 @@ from realtime.errors import Close, Unsubscribe, WirelogError
 from realtime.models import Stream
 
 from . import core
-from .conftest import ROOT
 from .core import Client, api_key, elsewhere
+from .machine import ROOT
 from .waiting import eventually
 
 DOCUMENT: dict[str, Any] = yaml.safe_load(asyncapi.DOCUMENT)

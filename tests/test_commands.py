@@ -19,7 +19,8 @@ from realtime.management.commands import publish
 from realtime.models import AuditEntry, Namespace, Record, Stream
 
 from . import desk
-from .conftest import ROOT, Run
+from .conftest import Run
+from .machine import ROOT
 
 pytestmark = pytest.mark.django_db
 

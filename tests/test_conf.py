@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from realtime.conf import OPTIONS, SETTINGS, data_folder, limit, option
 
-from .conftest import ROOT
+from .machine import ROOT
 
 
 def test_a_limit_that_nobody_set_has_its_default(settings: Any) -> None:

@@ -17,7 +17,7 @@ from realtime.conf import DEFAULTS, SETTINGS
 from realtime.stream_api import ROUTES
 from realtime.stream_write import HEADERS
 
-from .conftest import ROOT
+from .machine import ROOT
 from .test_errors import CLOSES, SENTENCES, UNSUBSCRIBES
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]

@@ -17,7 +17,7 @@ from realtime.items import Item
 from realtime.journal import append_batch
 from realtime.models import Record, Stream
 
-from .conftest import ROOT
+from .machine import ROOT
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT
+from .machine import ROOT
 
 APP = ROOT / "realtime"
 # Each rank may use the ones before it. Modules that are not named here belong to whoever imports them.

@@ -19,8 +19,8 @@ from realtime.journal import Appended, Outcome
 from realtime.models import Audience, Membership, Record, Stream
 
 from . import core
-from .conftest import ROOT
 from .core import Trouble, device, head, offsets, person
+from .machine import ROOT
 
 pytestmark = pytest.mark.django_db
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, require
+from tests.machine import ROOT, require
 
 FILES = sorted((Path(__file__).parent / "js").glob("*.test.js"))
 

@@ -16,7 +16,7 @@ from realtime.access import RIGHTS, Right
 from realtime.errors import WirelogError
 from realtime.stream_api import PREFIX, ROUTES, Route
 
-from .conftest import ROOT
+from .machine import ROOT
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.encoded())
 

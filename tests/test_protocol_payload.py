@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from realtime import protocol
 from realtime.errors import BadRequest
 
-from .conftest import require
 from .generated import TEXTS
+from .machine import require
 from .poison import DEPTH, SOUND
 
 # Prints the texts of its input, base64 in lines, that are no JSON or hold what is no character or no number.

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from project import environment
 
-from .conftest import ROOT
+from .machine import ROOT
 
 Read = Callable[..., dict[str, Any]]
 Manage = Callable[..., subprocess.CompletedProcess[str]]

@@ -16,8 +16,8 @@ from realtime.journal import append_now
 from realtime.models import Stream
 
 from . import core
-from .conftest import ROOT
 from .core import Client, api_key, cookie, elsewhere, person
+from .machine import ROOT
 from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)

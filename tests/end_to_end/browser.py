@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
-from tests.conftest import require
+from tests.machine import require
 
 from ..waiting import SECONDS
 from .servers import RunningServer

@@ -4,7 +4,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.conftest import require
+from tests.machine import require
 
 from ..waiting import SECONDS, eventually_sync
 

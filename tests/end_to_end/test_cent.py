@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
 
-from tests.conftest import ROOT
+from tests.machine import ROOT
 
 from ..waiting import SECONDS
 from .servers import RunningServer

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import require
+from tests.machine import require
 
 from ..waiting import SECONDS
 from .servers import RunningServer

@@ -4,7 +4,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.conftest import require
+from tests.machine import require
 
 from ..end_to_end.servers import RunningServer
 from ..waiting import eventually_sync

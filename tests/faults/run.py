@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.machine import ROOT
 
 from ..end_to_end.servers import KINDS, Fleet, make_template
 from .long import SCENARIOS, Run

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.machine import ROOT
 
 from .long import SCENARIOS
 from .matrix import ROWS

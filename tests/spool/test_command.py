@@ -13,7 +13,7 @@ import pytest
 from clients import wirelog_spool
 from clients.wirelog_spool import main
 
-from ..conftest import ROOT
+from ..machine import ROOT
 from ..waiting import eventually_sync
 from .server import Server, says, spool
 
