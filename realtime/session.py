@@ -22,7 +22,6 @@ from .conf import limit, option
 from .credentials import Credential
 from .cursor import Pending, Subscription
 from .engine import Engine
-from .ephemeral import Ephemeral
 from .errors import (
     ACCESS_REVOKED,
     BAD_REQUEST,
@@ -47,6 +46,7 @@ from .errors import (
 )
 from .history import history
 from .identify import identify
+from .in_flight import InFlight
 from .items import Item
 from .journal import Outcome
 from .models import Stream
@@ -75,6 +75,7 @@ class Session:
         self.member: Member | None = None
         self.outbox = Outbox(engine.limits, wake)
         self.pump = Pump(self.outbox, engine.hub.replay.step, engine.hub.end)
+        self.in_flight = InFlight(engine, self.client, wake)
         # By stream name.
         self.subscriptions: dict[str, Subscription | Pending] = {}
         self._streams: dict[Subscription, Stream] = {}
@@ -88,11 +89,6 @@ class Session:
         self._wake = wake
         self._abort = abort
         self._gone = asyncio.Event()
-        # Publishes that wait for their commit.
-        self._in_flight = 0
-        self._max_in_flight = limit("IN_FLIGHT")
-        self._landed = asyncio.Event()
-        self._ephemeral = Ephemeral(engine)
         self._conduct = Conduct(engine.rates, caller.address)
         engine.sessions.add(self)
         if engine.draining:
@@ -255,51 +251,30 @@ class Session:
             raise Disconnect(BAD_REQUEST)
         if request.type:
             raise NotAvailable(f"publish type {request.type}")
-        await self._append(Item(request.channel, protocol.payload(request.data)), partial(self._published, number))
+        item = Item(request.channel, protocol.payload(request.data))
+        await self.in_flight.publish(item, self._who, self.checked, partial(self._published, number))
 
     async def _rpc(self, number: int, request: RpcRequest) -> Result | None:
         if request.method != "publish":
             data = await rpc_registry.call(self.engine, self._who, request.method, request.data)
             return protocol.RpcResult(msgspec.Raw(data))
-        await self._append(rpc_methods.publish_item(request.data), partial(self._rpc_published, number))
+        item = rpc_methods.publish_item(request.data)
+        await self.in_flight.publish(item, self._who, self.checked, partial(self._rpc_published, number))
         return None
 
-    async def _append(self, item: Item, done: Callable[[Outcome], None]) -> None:
-        item.identity = self._who
-        item.publisher = self._who.principal
-        item.client = self.client
-        stream = await self._ephemeral.find(self._who, item.stream, self.checked)
-        if stream is None:
-            self.engine.journal.submit(item, done)
-            self._in_flight += 1
-        else:
-            appended = self.engine.journal.pass_on(item, stream)
-            self._in_flight += 1
-            done(appended)
-        while self._in_flight >= self._max_in_flight and self.closing is None:
-            # While this waits the socket is not read: the sender feels it.
-            self._landed.clear()
-            await self._landed.wait()
-
     def _published(self, number: int, outcome: Outcome) -> None:
-        self._land()
+        self.in_flight.land()
         if isinstance(outcome, WirelogError):
             self._refuse(number, outcome)
         else:
             self._control(f'{{"id":{number},"publish":{{}}}}')
 
     def _rpc_published(self, number: int, outcome: Outcome) -> None:
-        self._land()
+        self.in_flight.land()
         if isinstance(outcome, WirelogError):
             self._refuse(number, outcome)
         else:
             self._control(f'{{"id":{number},"rpc":{{"data":{rpc_methods.published(outcome)}}}}}')
-
-    def _land(self) -> None:
-        self._in_flight -= 1
-        self._landed.set()
-        if self.closing is not None:
-            self._wake()
 
     # presence, history, the rest
 
@@ -341,7 +316,7 @@ class Session:
     @property
     def finished(self) -> bool:
         """Whether a closing connection has nothing more to say. What was published with good right is answered first."""
-        return self.closing is not None and (self.closing not in (SHUTDOWN, SIGNED_OUT) or self._in_flight == 0)
+        return self.closing is not None and (self.closing not in (SHUTDOWN, SIGNED_OUT) or self.in_flight.empty)
 
     def _refuse(self, number: int, error: WirelogError) -> None:
         self._control(protocol.error_reply(number, error))
@@ -374,7 +349,7 @@ class Session:
             # What is queued still goes; what is not, the client asks for when it is back.
             self.pump.stop()
             self._detach()
-            self._landed.set()
+            self.in_flight.close()
             self._wake()
 
     def _detach(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from realtime.access import Identity, Scope
 from realtime.callers import Caller
 from realtime.credentials import identity_of_user
 from realtime.engine import Engine, current
+from realtime.group_commit import Journal
 from realtime.items import Item
 from realtime.models import ApiKey, Stream
 from realtime.session import Session
@@ -105,6 +107,20 @@ class Trouble:
     async def befall(self, journal: Any) -> None:
         """Come over the connection of the write thread."""
         await journal.run(lambda: connections["default"].execute_wrappers.append(self))
+
+
+async def busy(journal: Journal) -> threading.Event:
+    """The write thread is at work, until the event is set."""
+    started, gate = threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        # A test that fails before it opens the gate must not hang.
+        gate.wait(10)
+
+    asyncio.run_coroutine_threadsafe(journal.run(work), asyncio.get_running_loop())
+    await asyncio.to_thread(started.wait)
+    return gate
 
 
 # Engine and sessions

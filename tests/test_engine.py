@@ -16,8 +16,7 @@ from realtime.highwater import Highwater
 from realtime.lock import AlreadyServing, ServeLock
 from realtime.models import ServerProcess, Stream
 
-from .core import Client, append, cookie, elsewhere, head, person, running
-from .test_group_commit import Desk
+from .core import Client, append, busy, cookie, elsewhere, head, person, running
 from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,12 +27,6 @@ def session_key(transactional_db: None) -> str:
     Stream.objects.create(name="room")
     person("alice")
     return cookie("alice")
-
-
-def busy(engine: Engine) -> Any:
-    desk = Desk.__new__(Desk)
-    desk.journal = engine.journal
-    return desk.busy()
 
 
 def threads() -> list[str]:
@@ -154,7 +147,7 @@ async def test_it_must_end_when_something_that_it_lives_by_has_failed(monkeypatc
 async def test_a_drain_answers_what_is_in_flight_and_closes_with_3001(session_key: str) -> None:
     async with running() as engine:
         client = await Client(engine, session_key).connect()
-        gate = await busy(engine)
+        gate = await busy(engine.journal)
         await client.frame(client.command("publish", channel="room", data=1))
         draining = asyncio.create_task(engine.drain(10))
         for _ in range(50):
@@ -183,7 +176,7 @@ async def test_a_drain_closes_everybody(session_key: str) -> None:
 async def test_a_drain_waits_for_nobody_longer_than_it_was_told(session_key: str) -> None:
     async with running() as engine:
         client = await Client(engine, session_key).connect()
-        gate = await busy(engine)
+        gate = await busy(engine.journal)
         await client.frame(client.command("publish", channel="room", data=1))
         started = engine.loop.time()
         await engine.drain(0.2)

@@ -17,7 +17,7 @@ from realtime.items import Item
 from realtime.journal import Appended, Outcome
 from realtime.models import Record, Stream
 
-from .core import Trouble, append, elsewhere, head, offsets, write_lock
+from .core import Trouble, append, busy, elsewhere, head, offsets, write_lock
 from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,16 +50,7 @@ class Desk:
 
     async def busy(self) -> threading.Event:
         """The thread is at work, until the event is set."""
-        started, gate = threading.Event(), threading.Event()
-
-        def work() -> None:
-            started.set()
-            # A test that fails before it opens the gate must not hang.
-            gate.wait(10)
-
-        self.working = asyncio.create_task(self.journal.run(work))
-        await asyncio.to_thread(started.wait)
-        return gate
+        return await busy(self.journal)
 
 
 @pytest.fixture
