@@ -97,10 +97,13 @@ def newest(connection: BaseDatabaseWrapper, stream_id: int, prefix: str, after: 
 
 def newest_of(connection: BaseDatabaseWrapper, stream_id: int, keys: Collection[str], after: str, limit: int) -> KeysPage:
     """Of those of `keys` that are over `after`."""
-    wanted = sorted({key for key in keys if key > after})[: limit + 1]
-    if not wanted:
+    wanted = sorted({key for key in keys if key > after})
+    asked = wanted[:limit]
+    if not asked:
         return KeysPage([], "")
-    return _select(connection, f"VALUES {','.join(['(%s)'] * len(wanted))}", wanted, stream_id, limit)
+    page = _select(connection, f"VALUES {','.join(['(%s)'] * len(asked))}", asked, stream_id, limit)
+    # Those that nobody has published are looked at too: a page may be empty of records, and not be the last.
+    return page if page.next or len(wanted) == len(asked) else page._replace(next=asked[-1])
 
 
 def changed(stream_id: int, position: int, upto: int, count: int) -> Page:

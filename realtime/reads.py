@@ -30,10 +30,11 @@ _FORWARD = f"""
     WHERE stream_id = %s AND "offset" > max(%s, (SELECT tail - 1 FROM {Stream._meta.db_table} WHERE id = %s)) AND "offset" <= %s
     ORDER BY "offset" LIMIT %s
 """
-_BACKWARD = (
-    f"SELECT {FIELDS} FROM {Record._meta.db_table} "
-    'WHERE stream_id = %s AND "offset" >= %s AND "offset" < %s ORDER BY "offset" DESC LIMIT %s'
-)
+_BACKWARD = f"""
+    SELECT {FIELDS} FROM {Record._meta.db_table}
+    WHERE stream_id = %s AND "offset" >= max(%s, (SELECT tail FROM {Stream._meta.db_table} WHERE id = %s)) AND "offset" < %s
+    ORDER BY "offset" DESC LIMIT %s
+"""
 
 
 def page_after(connection: BaseDatabaseWrapper, stream_id: int, position: int, upto: int, count: int) -> Page:
@@ -44,7 +45,7 @@ def page_after(connection: BaseDatabaseWrapper, stream_id: int, position: int, u
 
 def page_before(connection: BaseDatabaseWrapper, stream_id: int, tail: int, before: int, count: int) -> Page:
     """Records with tail ≤ offset < before, newest first, with the bounds of `page_after`."""
-    return _page(connection, _BACKWARD, (stream_id, tail, before, count))
+    return _page(connection, _BACKWARD, (stream_id, tail, stream_id, before, count))
 
 
 def _page(connection: BaseDatabaseWrapper, sql: str, params: tuple[int, ...]) -> Page:

@@ -165,7 +165,9 @@ async def latest_records(request: Request) -> Answer:
 def read_latest(identity: Identity, name: str, query: LatestQuery, known: str) -> tuple[str, Latest | None]:
     """One page and the tag of its state; None for a page that the reader has. Runs in a reader thread."""
     stream = access.readable(identity, name)
-    tag = f'"{stream.epoch}.{stream.tail}.{stream.head}"'
+    # What had stayed below the tail for its key may go, and the tail not move.
+    oldest = Record.objects.filter(stream=stream).order_by("offset").values_list("offset", flat=True).first() or 0
+    tag = f'"{stream.epoch}.{oldest}.{stream.tail}.{stream.head}"'
     if _has(known, tag):
         return tag, None
     keys = query.keys.split(",") if query.keys else None

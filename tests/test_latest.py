@@ -98,7 +98,7 @@ def test_some_keys_may_be_asked_for(asked: dict[str, Any], keys: list[str]) -> N
     assert ([key for key, _ in found(**asked)[0]], found(**asked)[1]) == (keys, "")
 
 
-@pytest.mark.parametrize("asked", [{}, {"keys": [f"k{number}" for number in range(9)]}])
+@pytest.mark.parametrize("asked", [{}, {"keys": [f"k{number}" for number in range(7)]}])
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
 def test_pages_lead_through_every_key_once(asked: dict[str, Any], limit: int) -> None:
     publish(*(f"k{number}" for number in range(7)))
@@ -112,6 +112,13 @@ def test_pages_lead_through_every_key_once(asked: dict[str, Any], limit: int) ->
 
     assert seen == ["k0", "k1", "k2", "k4", "k5", "k6"]
     assert pages == -(-7 // limit)
+
+
+def test_pages_of_keys_lead_past_those_that_nobody_has_published() -> None:
+    publish("d")
+
+    assert found(keys=["a", "b", "c", "d"], limit=2) == ([], "b")
+    assert found(keys=["a", "b", "c", "d"], limit=2, after="b") == ([("d", 1)], "")
 
 
 def test_a_page_is_cut_at_its_bytes_and_goes_on(settings: Any) -> None:

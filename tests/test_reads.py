@@ -56,6 +56,15 @@ def test_a_page_backwards_is_what_goes_before_it(stream: Stream, tail: int, befo
     assert numbers(page_before(connection, stream.pk, tail, before, count)) == list(found)
 
 
+def test_a_page_has_no_hole_when_records_were_pruned_since_the_tail_was_read(stream: Stream) -> None:
+    """Below the tail only those stay that are the newest of their key."""
+    Record.objects.filter(stream=stream, offset__in=(2, 3)).delete()
+    Stream.objects.filter(pk=stream.pk).update(tail=4)
+
+    assert numbers(page_after(connection, stream.pk, 0, 6, 300)) == [4, 5, 6]
+    assert numbers(page_before(connection, stream.pk, 1, 7, 300)) == [6, 5, 4]
+
+
 def test_a_page_has_everything_that_the_live_push_had(stream: Stream) -> None:
     fields = {"publisher": "7", "client": "c", "key": "k", "removed": True, "tags": {"a": "ż"}}
     (appended,) = append("a", "1.10", **fields)

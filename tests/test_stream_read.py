@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 
 from realtime.models import Audience, Record, Stream
+from realtime.retention import prune_once
 
 from .core import api_key, append, cookie, person
 from .plainhttp import Door, Reply
@@ -270,6 +271,18 @@ def test_latest_is_not_sent_again_while_nothing_has_changed(door: Door, room: St
     assert changed.status == 200
     prune(room, 2)
     assert door.get(LATEST, {"If-None-Match": changed.headers["etag"]}).status == 200
+
+
+def test_latest_has_changed_when_a_record_that_had_stayed_for_its_key_is_gone(door: Door, room: Stream) -> None:
+    for key in "ab":
+        append("room", "1", key=key)
+    Stream.objects.update(keep_latest=True, keep_records=1)
+    assert prune_once()
+    reply = door.get(LATEST)
+    assert keys(reply) == ["a", "b"]
+    Stream.objects.update(keep_latest=False)
+    assert prune_once()
+    assert keys(door.get(LATEST, {"If-None-Match": reply.headers["etag"]})) == ["b"]
 
 
 def test_who_may_no_longer_read_is_not_told_that_nothing_changed(door: Door) -> None:
