@@ -227,7 +227,7 @@ def pass_on(item: Item, stream: Stream) -> Appended:
 def _passed_on(item: Item, stream: Stream, now: int) -> Appended:
     """No row, no offset, and nothing to write."""
     if item.expect_offset is not None or item.blob is not None:
-        raise BadRequest("data" if item.blob else "expect_offset", "needs a durable stream, this one keeps nothing")
+        raise BadRequest("data" if item.blob is not None else "expect_offset", "needs a durable stream, this one keeps nothing")
     return Appended(stream.pk, stream.epoch, 0, _publication(item, 0, now))
 
 
