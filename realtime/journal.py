@@ -7,6 +7,7 @@ loop of `group_commit.py`; admin and commands through `append_now`.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 from django.db import DatabaseError, connections, transaction
@@ -150,7 +151,7 @@ class _Batch:
 
     def _create(self, item: Item) -> Stream:
         """The stream that the first publish to a namespace makes. A refusal costs the others of the batch nothing."""
-        stream = namespaces.create(item.stream, item.identity, self.connection.alias, self.full)
+        stream = namespaces.create(item.stream, item.identity, self.connection.alias, self.full, partial(_check_first, item))
         self.streams[stream.name] = stream
         return stream
 
@@ -180,8 +181,7 @@ class _Batch:
         return Appended(stream.pk, stream.epoch, offset)
 
     def _add(self, item: Item, stream: Stream) -> Appended:
-        if item.expect_offset is not None and item.expect_offset != stream.head:
-            raise Conflict(stream.name, item.expect_offset, stream.head)
+        _check_head(item, stream)
         if not self.room:
             raise StorageFull
         stream.head += 1
@@ -209,12 +209,25 @@ class _Batch:
             cursor.executemany(_MOVE_HEAD, heads)
 
 
+def _check_first(item: Item, stream: Stream) -> None:
+    """Before `stream` is there: an item that it refuses must not be what it begins with."""
+    _check_for(item, stream)
+    _check_head(item, stream)
+
+
+def _check_head(item: Item, stream: Stream) -> None:
+    if item.expect_offset is not None and item.expect_offset != stream.head:
+        raise Conflict(stream.name, item.expect_offset, stream.head)
+
+
 def _check_for(item: Item, stream: Stream) -> None:
     if stream.archived is not None:
         raise StreamArchived(stream.name)
     largest = largest_payload(stream)
     if (size := size_of(item, largest)) > largest:
         raise PayloadTooLarge(stream.name, size, largest)
+    if not stream.durable and (item.expect_offset is not None or item.blob is not None):
+        raise BadRequest("data" if item.blob is not None else "expect_offset", "needs a durable stream, this one keeps nothing")
 
 
 def pass_on(item: Item, stream: Stream) -> Appended:
@@ -226,8 +239,6 @@ def pass_on(item: Item, stream: Stream) -> Appended:
 
 def _passed_on(item: Item, stream: Stream, now: int) -> Appended:
     """No row, no offset, and nothing to write."""
-    if item.expect_offset is not None or item.blob is not None:
-        raise BadRequest("data" if item.blob is not None else "expect_offset", "needs a durable stream, this one keeps nothing")
     return Appended(stream.pk, stream.epoch, 0, _publication(item, 0, now))
 
 

@@ -1,6 +1,7 @@
 """Streams that come into being on first use: of a namespace by its template, and the personal stream of each user."""
 
 import re
+from collections.abc import Callable
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
@@ -32,16 +33,18 @@ def namespace_of(name: str) -> str:
     return name.partition(":")[0] if ":" in name else ""
 
 
-def create(name: str, identity: Identity | None, using: str, full: set[str]) -> Stream:
+def create(name: str, identity: Identity | None, using: str, full: set[str], check: Callable[[Stream], None] = lambda _: None) -> Stream:
     """Create the stream `name` on its first use by `identity` (None: trusted). Runs in the caller's transaction.
 
-    `full` keeps the namespaces that were found full: to count ten thousand streams takes a millisecond or more, once a transaction will do.
+    What `check` raises keeps the stream from coming into being. `full` keeps the namespaces that were found full: to count ten thousand
+    streams takes a millisecond or more, once a transaction will do.
 
     Raises UnknownStream when no template allows it, or it does not let `identity` write; LimitExceeded for a full namespace; StorageFull.
     """
     stream = draft(name, identity, using)
     if stream is None:
         raise UnknownStream(name)
+    check(stream)
     if not stream.personal:
         _require_place(name, using, full)
     disk.require_room(using)

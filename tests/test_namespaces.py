@@ -10,7 +10,7 @@ from project.users.models import User
 from realtime import namespaces
 from realtime.access import ANONYMOUS, Identity, Scope
 from realtime.credentials import identity_of_user
-from realtime.errors import BadRequest, LimitExceeded, StreamArchived, UnknownStream, WirelogError
+from realtime.errors import BadRequest, Conflict, LimitExceeded, PayloadTooLarge, StreamArchived, UnknownStream, WirelogError
 from realtime.items import Item
 from realtime.journal import Appended, Outcome, append_batch, hint_of
 from realtime.models import Audience, Namespace, Record, Stream
@@ -75,6 +75,23 @@ def test_who_may_not_write_by_the_template_creates_nothing(alice: Identity) -> N
     assert isinstance(append_one("iot:x", device("iot:*")), Appended)
     assert isinstance(append_one("iot:y", device("chat:*")), UnknownStream)
     assert set(Stream.objects.exclude(name="lobby").values_list("name", flat=True)) == {"chat:x", "iot:x"}
+
+
+@pytest.mark.parametrize(
+    "durable, fields, refusal",
+    [
+        (True, {"data": f'"{"x" * 20}"'}, PayloadTooLarge),
+        (True, {"expect_offset": 1}, Conflict),
+        (False, {"expect_offset": 0}, BadRequest),
+        (False, {"blob": b""}, BadRequest),
+    ],
+)
+def test_a_record_that_is_refused_creates_nothing(durable: bool, fields: dict[str, Any], refusal: type[WirelogError]) -> None:
+    Namespace.objects.create(name="iot", max_payload=10, durable=durable)
+    refused, stored = append(Item(**{"stream": "iot:x", "data": "1", **fields}), Item("iot:y", "1"))
+    assert isinstance(refused, refusal)
+    assert isinstance(stored, Appended)
+    assert list(Stream.objects.filter(name__startswith="iot").values_list("name", flat=True)) == ["iot:y"]
 
 
 def test_a_namespace_takes_so_many_streams_and_its_neighbours_are_not_counted(settings: Any) -> None:
