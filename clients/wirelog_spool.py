@@ -43,12 +43,16 @@ logger = logging.getLogger("wirelog_spool")
 
 BATCH_RECORDS = 100
 BATCH_BYTES = 262_144
+# An answer has fewer. What has more, or no end, comes from something else on the way.
+ANSWER_BYTES = 65_536
 LIMIT_BYTES = 67_108_864
 SMALLEST_LIMIT = 65_536
 # The spool is cut into so many files: the oldest of them is what a full spool drops.
 SEGMENTS = 8
 # Full jitter: a random time up to the second, which doubles from the first with every failure in a row.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+# As long as a server may ask to be left alone, or what stands before it: it may say any number.
+LONGEST_WAIT = 3_600.0
 # The year 5138: what is beyond is in milliseconds, or no time at all.
 LATEST = 1e11
 # Between two tries where a person has to act first: a wrong key, a missing stream.
@@ -392,7 +396,10 @@ class Link:
     def _exchange(self, body: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
         self._connection.request("POST", self._path, body, self._headers)
         response = self._connection.getresponse()
-        return response.status, response.headers, response.read()
+        body = response.read(ANSWER_BYTES)
+        if not response.isclosed():
+            self.close()
+        return response.status, response.headers, body
 
     def close(self) -> None:
         self._connection.close()
@@ -416,7 +423,7 @@ def judge(status: int, headers: http.client.HTTPMessage, body: bytes, count: int
     problem = f"{status} {found.get('detail') or headers.get('Location') or http.client.responses.get(status, '')}"
     if status in (408, 429) or status >= 500:
         after = headers.get("Retry-After", "")
-        raise Temporary(problem, float(after) if after.isdigit() else 0.0)
+        raise Temporary(problem, min(float(after), LONGEST_WAIT) if after.isdigit() else 0.0)
     line = found["line"] if isinstance(found.get("line"), int) else 0
     # A 400 that names no record is about something else, such as a host that the server does not know.
     if status == 413 or (status == 400 and line):
@@ -555,7 +562,8 @@ class Spool:
             except Refused as error:
                 pause = random.uniform(REFUSED_PAUSE / 2, REFUSED_PAUSE)
                 self._report("refused", error)
-            except (Temporary, OSError, http.client.HTTPException, ValueError) as error:
+            except Exception as error:  # noqa: BLE001
+                # The edge of the thread: whatever a network or a disk comes up with, the sending goes on.
                 failures += 1
                 pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 10)))
                 pause = max(pause, getattr(error, "seconds", 0.0))

@@ -1,5 +1,6 @@
 """A server that answers as it is told, and spools that send to it."""
 
+import contextlib
 import json
 import threading
 from collections import deque
@@ -79,6 +80,24 @@ def says(status: int, *lines: Any, **headers: str) -> Script:
         return True
 
     return script
+
+
+def says_brackets(door: Door) -> bool:
+    """JSON, for all that a parser can tell before it gives up."""
+    door.send_response(200)
+    door.send_header("Content-Length", "60000")
+    door.end_headers()
+    door.wfile.write(b"[" * 60_000)
+    return True
+
+
+def talks_for_ever(door: Door) -> bool:
+    door.send_response(200)
+    door.end_headers()
+    with contextlib.suppress(OSError):
+        while True:
+            door.wfile.write(b"x" * 10_000)
+    return hangs_up(door)
 
 
 def hangs_up(door: Door) -> bool:

@@ -11,7 +11,21 @@ import pytest
 from clients import wirelog_spool
 from clients.wirelog_spool import SEGMENTS, Spool
 
-from .server import LIMIT, Door, Script, Server, closes_when_idle, fill, hangs_up, says, send, spool, stores_and_hangs_up
+from .server import (
+    LIMIT,
+    Door,
+    Script,
+    Server,
+    closes_when_idle,
+    fill,
+    hangs_up,
+    says,
+    says_brackets,
+    send,
+    spool,
+    stores_and_hangs_up,
+    talks_for_ever,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +35,8 @@ from .server import LIMIT, Door, Script, Server, closes_when_idle, fill, hangs_u
         says(200, "<html>", "a sign-in page"),
         says(200),
         says(200, {"offset": 1}, {"offset": 2}, {"error": {"code": 100, "message": "unknown"}}),
+        says_brackets,
+        talks_for_ever,
         hangs_up,
         stores_and_hangs_up,
     ],
@@ -111,14 +127,14 @@ def test_pauses_double_up_to_the_longest_and_are_random(server: Server, tmp_path
     monkeypatch.setattr(wirelog_spool, "LONGEST_PAUSE", 10.0)
     monkeypatch.setattr(random, "uniform", lambda low, high: high)
     monkeypatch.setattr(Spool, "_rest", lambda self, seconds: pauses.append(seconds))
-    server.script += [says(503)] * 5 + [says(429, **{"Retry-After": "30"})]
+    server.script += [says(503)] * 5 + [says(429, **{"Retry-After": "30"}), says(503, **{"Retry-After": "9" * 400})]
     with spool(server, tmp_path) as found:
         found.put(1)
         assert found.flush(10)
         server.script.append(says(503))
         found.put(2)
         assert found.flush(10)
-    assert pauses == [2, 4, 8, 10, 10, 30, 2]
+    assert pauses == [2, 4, 8, 10, 10, 30, 3600, 2]
 
 
 def test_trouble_is_told_once_and_being_paced_is_none(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
