@@ -1,7 +1,7 @@
 import io
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
 import pytest
 from django.core.management import call_command
@@ -10,6 +10,7 @@ from hypothesis import settings
 from realtime.engine import Engine
 
 from .core import Client, running
+from .plainhttp import Door
 from .settings import FOLDER
 
 REQUIRE_ALL = "WIRELOG_REQUIRE_ALL"
@@ -38,8 +39,13 @@ def run() -> Run:
 
 
 @pytest.fixture
+def cookies(transactional_db: None) -> dict[str, str]:
+    """A module says by one of its own who there is, and in which streams."""
+    return {}
+
+
+@pytest.fixture
 async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
-    """Runs where the `cookies` of a module have said who there is."""
     async with running() as found:
         yield found
 
@@ -48,6 +54,12 @@ async def engine(cookies: dict[str, str]) -> AsyncIterator[Engine]:
 async def alice(engine: Engine, cookies: dict[str, str]) -> Client:
     """Connected by her cookie."""
     return await Client(engine, cookies["alice"]).connect()
+
+
+@pytest.fixture
+def door(transactional_db: None) -> Iterator[Door]:
+    with Door().opened() as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)

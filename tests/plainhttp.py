@@ -35,6 +35,13 @@ class Reply:
         return [json.loads(line) for line in self.body.splitlines()]
 
 
+def refused(reply: Reply) -> tuple[int, int, str]:
+    """Status, code and field of a problem."""
+    said = reply.json()
+    assert reply.headers["content-type"] == "application/problem+json"
+    return reply.status, said["code"], said.get("field", "")
+
+
 class Exchange:
     """One request and its answer. The body may come in pieces, and the client may leave."""
 

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from realtime.history import history
 from realtime.models import ApiKey, AuditEntry, Namespace, Record, ServerProcess, Stream
 from realtime.protocol import HistoryRequest
 
-from .core import Client, append, cookie, device, elsewhere, head, person, running
+from .core import Client, append, cookie, device, elsewhere, head, person
 from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,12 +38,6 @@ def streams(transactional_db: None) -> None:
         Stream.objects.create(name=name)
     Stream.objects.create(name="quiet", presence=False)
     Stream.objects.create(name="cursors", durable=False)
-
-
-@pytest.fixture
-async def engine(streams: None) -> AsyncIterator[Engine]:
-    async with running() as engine:
-        yield engine
 
 
 class Refused(str):

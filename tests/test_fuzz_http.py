@@ -5,7 +5,7 @@ What there is to call comes from the tables of the code, so that a new method or
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -68,12 +68,6 @@ def world(transactional_db: None, monkeypatch: pytest.MonkeyPatch, settings: Any
 
 async def out_of_time(request: Any, waiter: Any, position: int) -> None:
     raise TimeoutError
-
-
-@pytest.fixture
-def door(world: None) -> Iterator[Door]:
-    with Door().opened() as found:
-        yield found
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -20,12 +20,6 @@ from .core import append, elsewhere, running
 from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-async def engine(transactional_db: None) -> AsyncIterator[Engine]:
-    async with running() as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from realtime.models import Audience, AuditEntry, Delivery, Kind, Record, Rollup
 from realtime.protocol import Publication, redacted_offset
 
 from . import desk
-from .core import Client, append, device, elsewhere, offsets, running
+from .core import Client, append, device, elsewhere, offsets
 from .waiting import eventually
 
 pytestmark = pytest.mark.django_db
@@ -131,12 +131,6 @@ def test_a_redaction_is_known_by_its_tag(tags: str, offset: int) -> None:
 
 
 # What readers get
-
-
-@pytest.fixture
-async def engine(transactional_db: None) -> AsyncIterator[Engine]:
-    async with running() as found:
-        yield found
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import io
 import time
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from realtime import latest, retention, rollups
 from realtime.engine import Engine
 from realtime.models import Audience, AuditEntry, Kind, Record, Rollup, Stream
 
-from .core import Client, append, elsewhere, running
+from .core import Client, append, elsewhere
 from .waiting import eventually
 
 DAY = retention.DAY_MS
@@ -330,12 +329,6 @@ class Slowly:
         if self.page == 0:
             await elsewhere(self.happens)
         return await self.read(stream_id, position, upto)
-
-
-@pytest.fixture
-async def engine(transactional_db: None) -> AsyncIterator[Engine]:
-    async with running() as found:
-        yield found
 
 
 def remove(upto: int) -> None:

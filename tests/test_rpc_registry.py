@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from realtime.engine import Engine, current
 from realtime.errors import NotPermitted
 from realtime.models import Audience, Record, Stream
 
-from .core import Client, cookie, elsewhere, person, running
+from .core import Client, cookie, elsewhere, person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,12 +25,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def own_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rpc_registry, "METHODS", dict(rpc_registry.METHODS))
-
-
-@pytest.fixture
-async def engine(transactional_db: None) -> AsyncIterator[Engine]:
-    async with running() as found:
-        yield found
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import logging
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from queue import Queue
 from typing import Any
 
@@ -15,7 +15,6 @@ from realtime.items import Item
 from realtime.journal import append_now
 from realtime.models import Stream
 
-from . import core
 from .core import Client, api_key, cookie, elsewhere, person
 from .machine import ROOT
 from .waiting import eventually
@@ -30,12 +29,6 @@ Heard = Queue[tuple[str, dict[str, Any]]]
 def lobby(transactional_db: None) -> None:
     # A test with transactions leaves no row behind, not even those of migrations.
     Stream.objects.get_or_create(name="lobby")
-
-
-@pytest.fixture
-async def engine(lobby: None) -> AsyncIterator[Engine]:
-    async with core.running() as found:
-        yield found
 
 
 @pytest.fixture

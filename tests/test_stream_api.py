@@ -1,6 +1,5 @@
 """The door of plain HTTP: what there is, who may come in, and how it says no. Reading and writing have files of their own."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,12 +23,6 @@ PUBLISH = "/api/streams/room/records"
 def room(transactional_db: None) -> Stream:
     Namespace.objects.all().delete()
     return Stream.objects.create(name="room", readers=Audience.USERS, writers=Audience.USERS)
-
-
-@pytest.fixture
-def door(room: Stream) -> Iterator[Door]:
-    with Door().opened() as found:
-        yield found
 
 
 def bearer(*actions: str, pattern: str = "*", **fields: Any) -> dict[str, str]:

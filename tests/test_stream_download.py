@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -26,12 +25,6 @@ DOWNLOAD = "/api/streams/room/download"
 @pytest.fixture(autouse=True)
 def room(transactional_db: None) -> Stream:
     return Stream.objects.create(name="room", readers=Audience.ANYONE)
-
-
-@pytest.fixture
-def door(room: Stream) -> Iterator[Door]:
-    with Door().opened() as found:
-        yield found
 
 
 def test_all_records_line_by_line(door: Door, room: Stream) -> None:

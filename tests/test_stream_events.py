@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,12 +22,6 @@ EVENT = re.compile(r"id: (?P<epoch>\w+):(?P<offset>\d+)\ndata: (?P<data>.*)\n\n"
 @pytest.fixture(autouse=True)
 def room(transactional_db: None) -> Stream:
     return Stream.objects.create(name="room", readers=Audience.ANYONE)
-
-
-@pytest.fixture
-def door(room: Stream) -> Iterator[Door]:
-    with Door().opened() as found:
-        yield found
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Reading over plain HTTP: pages, the newest of each key, blobs, and waiting for what comes next."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,7 +10,7 @@ from realtime.models import Audience, Record, Stream
 from realtime.retention import prune_once
 
 from .core import api_key, append, cookie, person
-from .plainhttp import Door, Reply
+from .plainhttp import Door, Reply, refused
 from .waiting import eventually_sync
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,21 +25,9 @@ def room(transactional_db: None) -> Stream:
     return Stream.objects.create(name="room", readers=Audience.ANYONE)
 
 
-@pytest.fixture
-def door(room: Stream) -> Iterator[Door]:
-    with Door().opened() as found:
-        yield found
-
-
 def offsets(reply: Reply) -> list[int]:
     assert reply.status == 200, reply
     return [record["offset"] for record in reply.json()["records"]]
-
-
-def refused(reply: Reply) -> tuple[int, int, str]:
-    said = reply.json()
-    assert reply.headers["content-type"] == "application/problem+json"
-    return reply.status, said["code"], said.get("field", "")
 
 
 def prune(room: Stream, tail: int) -> None:

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 from django.db import DatabaseError
@@ -13,7 +13,7 @@ from realtime.items import Item
 from realtime.models import Namespace, Record, Stream
 
 from .core import Trouble, api_key, head
-from .plainhttp import Door, Reply
+from .plainhttp import Door, refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,21 +29,8 @@ def room(transactional_db: None) -> Stream:
 
 
 @pytest.fixture
-def door(room: Stream) -> Iterator[Door]:
-    with Door().opened() as found:
-        yield found
-
-
-@pytest.fixture
 def key() -> dict[str, str]:
     return {"X-API-Key": api_key("*", "publish", "read")}
-
-
-def refused(reply: Reply) -> tuple[int, int, str]:
-    """Status, code and field of a problem."""
-    said = reply.json()
-    assert reply.headers["content-type"] == "application/problem+json"
-    return reply.status, said["code"], said.get("field", "")
 
 
 def stored() -> list[tuple[int, str]]:
