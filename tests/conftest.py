@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
 import pytest
 from django.core.management import call_command
+from django.test import Client as Browser
 from hypothesis import settings
 
+from project.users.models import User
 from realtime.engine import Engine
+from realtime.models import Kind, Stream
 
-from .core import Client, running
+from .core import Client, api_key, running
 from .plainhttp import Door
 from .settings import FOLDER
 
@@ -38,6 +41,15 @@ def run() -> Run:
     return run
 
 
+@pytest.fixture(autouse=True)
+def no_highwater() -> None:
+    """A test whose database was emptied would be taken for a foreign restore by the next one."""
+    (FOLDER / "highwater").unlink(missing_ok=True)
+
+
+# The core and its doors
+
+
 @pytest.fixture
 def cookies(transactional_db: None) -> dict[str, str]:
     """A module says by one of its own who there is, and in which streams."""
@@ -62,10 +74,38 @@ def door(transactional_db: None) -> Iterator[Door]:
         yield found
 
 
-@pytest.fixture(autouse=True)
-def no_highwater() -> None:
-    """A test whose database was emptied would be taken for a foreign restore by the next one."""
-    (FOLDER / "highwater").unlink(missing_ok=True)
+@pytest.fixture
+def key(transactional_db: None) -> dict[str, str]:
+    """The header of a program that may do what plain HTTP is for."""
+    return {"X-API-Key": api_key("*", "publish", "read")}
+
+
+# Pages
+
+
+@pytest.fixture
+def ana() -> User:
+    return User.objects.create_user("ana", password="ana-ana-1", first_name="Ana", last_name="Nowak")
+
+
+@pytest.fixture
+def mika() -> User:
+    return User.objects.create_user("mika", password="mika-mika-1", first_name="Mika", last_name="Sato")
+
+
+@pytest.fixture
+def page(client: Browser, ana: User) -> Browser:
+    """The browser of ana."""
+    client.force_login(ana)
+    return client
+
+
+@pytest.fixture
+def lobby() -> Stream:
+    return Stream.objects.get_or_create(name="lobby", defaults={"title": "Lobby", "kind": Kind.FEED})[0]
+
+
+# Nothing is skipped where everything must run
 
 
 def must_run(report: pytest.CollectReport | pytest.TestReport) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from realtime import access, hints, journal
+from realtime import hints, journal
 from realtime.access import ANONYMOUS, Identity
 from realtime.errors import BadRequest, Conflict, InternalError, PayloadTooLarge, StorageFull, WirelogError
 from realtime.items import Item
@@ -19,7 +18,7 @@ from realtime.journal import Appended, Outcome
 from realtime.models import Audience, Membership, Record, Stream
 
 from . import core
-from .core import Trouble, device, head, offsets, person
+from .core import Trouble, head, offsets, person
 from .machine import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +95,12 @@ def test_a_bad_item_fails_alone_and_offsets_stay_dense(item: Item, code: int, se
     assert stored() == [(1, "1"), (2, "2")]
 
 
+def test_a_field_is_named_by_the_error() -> None:
+    outcome = one(key="\0")
+    assert isinstance(outcome, BadRequest)
+    assert (outcome.field, outcome.problem) == ("key", "must be at most 200 printable characters")
+
+
 def test_an_archived_stream_takes_nothing_and_tells_so_only_to_who_may_write() -> None:
     Stream.objects.filter(name="a").update(archived="2026-01-01T00:00Z")
     assert refused(one()) == (423, "stream 'a' is archived: it can be read, not written")
@@ -121,6 +126,16 @@ def test_a_stream_may_take_more_than_the_default() -> None:
 def test_a_blob_counts_by_its_bytes() -> None:
     Stream.objects.filter(name="a").update(max_payload=100)
     assert offsets([one(data="", blob=b"x" * 100), one(data="", blob=b"x" * 101)]) == [1, "PayloadTooLarge"]
+
+
+def test_a_stream_knows_how_many_payload_bytes_it_keeps() -> None:
+    one(data='"é"', idempotency_key="k1")
+    one(data='"é"', idempotency_key="k1")
+    assert Stream.objects.get(name="a").size == 4
+    one(data="345")
+    one(data="", blob=bytes(10), content_type="image/png")
+    reference = Record.objects.get(stream__name="a", offset=3).data
+    assert Stream.objects.get(name="a").size == 4 + 3 + 10 + len(reference)
 
 
 # Idempotency
@@ -201,77 +216,6 @@ def test_the_retry_of_a_set_that_was_stored_is_no_conflict() -> None:
     assert offsets([*append(item()), *append(Item("a", "2")), *append(item())]) == [1, 2, 1]
 
 
-# Who may
-
-
-def cast() -> dict[str, Identity]:
-    """By their relationship to stream `a`."""
-    stream, group = Stream.objects.get(name="a"), Group.objects.create(name="crew")
-    names = ("stranger", "reader", "writer", "moderator", "grouped")
-    people = {name: person(name) for name in names}
-    Membership.objects.create(stream=stream, group=group, role="writer")
-    for role in ("reader", "writer", "moderator"):
-        Membership.objects.create(stream=stream, user_id=people[role].user_id, role=role)
-    people["grouped"] = Identity("g", "g", people["grouped"].user_id, group_ids=frozenset({group.pk}))
-    people["superuser"] = person("root", is_superuser=True)
-    return people | {
-        "anonymous": ANONYMOUS,
-        "reading key": device("*", "read"),
-        "publishing key": device("a*", "publish"),
-        "full key": device("a", "publish", "read"),
-        "other key": device("b", "publish", "read"),
-    }
-
-
-MEMBERS = {"reader", "writer", "moderator", "grouped", "superuser"}
-WRITERS = {"writer", "moderator", "grouped", "superuser"}
-KEYS = {"publishing key", "full key"}
-EVERYBODY = MEMBERS | {"stranger", "anonymous"}
-
-
-@pytest.mark.parametrize(
-    "readers, writers, may, may_only_read",
-    [
-        ("anyone", "anyone", EVERYBODY, {"reading key"}),
-        ("anyone", "users", EVERYBODY - {"anonymous"}, {"anonymous", "reading key"}),
-        ("anyone", "members", WRITERS, EVERYBODY - WRITERS | {"reading key"}),
-        ("users", "anyone", EVERYBODY, {"reading key"}),
-        ("users", "users", EVERYBODY - {"anonymous"}, {"reading key"}),
-        ("users", "members", WRITERS, {"stranger", "reader", "reading key"}),
-        ("members", "users", EVERYBODY - {"anonymous"}, {"reading key"}),
-        ("members", "members", WRITERS, {"reader", "reading key"}),
-    ],
-)
-def test_who_may_not_write_is_told_so_and_who_may_not_read_is_told_nothing(
-    readers: str, writers: str, may: set[str], may_only_read: set[str]
-) -> None:
-    people = cast()
-    Stream.objects.filter(name="a").update(readers=readers, writers=writers)
-    outcomes = append(*(Item("a", "1", identity=identity) for identity in people.values()))
-    codes = {name: outcome.code if isinstance(outcome, WirelogError) else 0 for name, outcome in zip(people, outcomes, strict=True)}
-    assert {name for name, code in codes.items() if code == 0} == may | KEYS
-    assert {name for name, code in codes.items() if code == 103} == may_only_read
-    assert {name for name, code in codes.items() if code == 102} == people.keys() - may - KEYS - may_only_read
-
-
-def test_a_refused_and_a_missing_stream_get_the_same_sentence() -> None:
-    Stream.objects.filter(name="a").update(readers=Audience.MEMBERS, writers=Audience.MEMBERS)
-    stranger = person("stranger")
-    (hidden, asked), (missing, asked_too) = (said_and_asked(name, stranger) for name in ("a", "x"))
-    assert hidden[0] == missing[0]
-    assert hidden[1].replace("'a'", "'x'") == missing[1]
-    # Nor do they take different times.
-    assert asked == asked_too
-
-
-def said_and_asked(name: str, identity: Identity) -> tuple[tuple[int, str], list[str]]:
-    """The refusal of a publish, and the tables that were asked for it."""
-    with CaptureQueriesContext(connection) as queries:
-        outcome = one(name, identity=identity)
-    tables = [query["sql"].partition("FROM ")[2].split()[0].strip('"') for query in queries if "FROM " in query["sql"]]
-    return refused(outcome), tables
-
-
 # The transaction
 
 
@@ -290,6 +234,14 @@ def test_it_goes_with_the_transaction_of_its_caller() -> None:
         transaction.set_rollback(True)
     assert (stored(), head("a")) == ([], 0)
     assert offsets(append(Item("a", "2"))) == [1]
+
+
+def test_items_that_belong_together_leave_no_trace_when_one_is_bad() -> None:
+    items = [Item("a", "1", idempotency_key="k"), Item("a", "2", expect_offset=7), Item("no", "3")]
+    with pytest.raises(journal.Rejected) as rejected:
+        journal.append_together(connections["default"], items)
+    assert (rejected.value.index, rejected.value.error.code) == (1, 113)
+    assert (stored(), head("a")) == ([], 0)
 
 
 def batch(count: int, identity: Identity) -> list[Item]:
@@ -405,31 +357,3 @@ def test_two_processes_that_append_at_once_make_one_dense_order(tmp_path: Path) 
     assert len(mine) == 50
     assert min(theirs) < min(mine) < max(mine) < max(theirs)
     assert sorted([*mine, *theirs]) == list(range(1, head("a") + 1)) == [offset for offset, _ in stored()]
-
-
-def test_a_role_of_ones_own_goes_before_that_of_a_group_and_the_stronger_group_counts() -> None:
-    stream = Stream.objects.get(name="a")
-    weak, strong = Group.objects.create(name="weak"), Group.objects.create(name="strong")
-    alice = person("alice")
-    both = Identity(alice.principal, "", alice.user_id, group_ids=frozenset({weak.pk, strong.pk}))
-    Membership.objects.create(stream=stream, group=strong, role="moderator")
-    Membership.objects.create(stream=stream, group=weak, role="reader")
-    assert access.roles([both], [stream.pk], "default") == {(both.principal, stream.pk): "moderator"}
-    Membership.objects.create(stream=stream, user_id=alice.user_id, role="reader")
-    assert access.roles([both], [stream.pk], "default") == {(both.principal, stream.pk): "reader"}
-
-
-def test_a_field_is_named_by_the_error() -> None:
-    outcome = one(key="\0")
-    assert isinstance(outcome, BadRequest)
-    assert (outcome.field, outcome.problem) == ("key", "must be at most 200 printable characters")
-
-
-def test_a_stream_knows_how_many_payload_bytes_it_keeps() -> None:
-    one(data='"é"', idempotency_key="k1")
-    one(data='"é"', idempotency_key="k1")
-    assert Stream.objects.get(name="a").size == 4
-    one(data="345")
-    one(data="", blob=bytes(10), content_type="image/png")
-    reference = Record.objects.get(stream__name="a", offset=3).data
-    assert Stream.objects.get(name="a").size == 4 + 3 + 10 + len(reference)

@@ -24,11 +24,6 @@ def room(transactional_db: None) -> Stream:
     return Stream.objects.create(name="room", readers=Audience.ANYONE)
 
 
-@pytest.fixture
-def key() -> dict[str, str]:
-    return {"X-API-Key": api_key("*", "publish", "read")}
-
-
 def publish(door: Door, key: dict[str, str], data: str) -> None:
     assert door.post("/api/streams/room/records", data.encode(), key).status == 201
 

@@ -1,12 +1,9 @@
-import html
-import json
+"""The pages of a stream, of signing in, and what holds for every page. The list of streams and the composer have files of their own."""
+
 import re
-import time
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import HttpResponse
 from django.test import Client, override_settings
@@ -15,53 +12,13 @@ from pytest_django import DjangoAssertNumQueries
 
 from project.urls import urlpatterns as project_urls
 from project.users.models import User
-from realtime import engine
 from realtime.items import Item
-from realtime.journal import Appended, append_now
-from realtime.models import Audience, Kind, Membership, ReadMarker, Record, Stream
-from realtime.protocol import payload
-from realtime.rates import Rates
+from realtime.journal import append_now
+from realtime.models import Audience, Kind, ReadMarker, Stream
+
+from .pages import embedded, say, text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def ana() -> User:
-    return User.objects.create_user("ana", password="ana-ana-1", first_name="Ana", last_name="Nowak")
-
-
-@pytest.fixture
-def mika() -> User:
-    return User.objects.create_user("mika", password="mika-mika-1", first_name="Mika", last_name="Sato")
-
-
-@pytest.fixture
-def page(client: Client, ana: User) -> Client:
-    """Ana's browser."""
-    client.force_login(ana)
-    return client
-
-
-@pytest.fixture
-def lobby() -> Stream:
-    return Stream.objects.get_or_create(name="lobby", defaults={"title": "Lobby", "kind": Kind.FEED})[0]
-
-
-def say(stream: str, data: Any, who: User | None = None, times: int = 1) -> None:
-    text = payload(json.dumps(data).encode())
-    outcomes = append_now([Item(stream, text, publisher=str(who.pk) if who else "") for _ in range(times)])
-    assert all(isinstance(outcome, Appended) for outcome in outcomes)
-
-
-def text_of(response: Any) -> str:
-    """What one reads on a page, on one line."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())
-
-
-def embedded(response: Any, name: str) -> Any:
-    found = re.search(f'<script id="{name}" type="application/json">(.*?)</script>', response.content.decode(), re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
 
 
 # Signing in and out
@@ -114,82 +71,6 @@ def test_whoami_tells_who_a_session_is(client: Client, ana: User) -> None:
     assert client.get("/accounts/whoami/").status_code == 401
     client.force_login(ana)
     assert client.get("/accounts/whoami/").json() == {"principal": str(ana.pk), "name": "Ana Nowak"}
-
-
-# The list of streams
-
-
-def test_the_list_tells_of_each_stream_in_words_of_its_kind(page: Client, mika: User, lobby: Stream) -> None:
-    Stream.objects.create(name="host:pi", title="Pi", kind=Kind.CHART)
-    say("lobby", {"text": "restarting node 2"}, mika)
-    say("host:pi", {"cpu": 14.2, "load": 0.42}, times=3)
-    text = text_of(page.get("/"))
-    assert "People Lobby 1 lobby Mika Sato restarting node 2 0 s" in text
-    assert "Machines Pi" in text
-    assert "CPU 14.2 % · load 0.42 0 s" in text
-
-
-def test_a_measurement_is_never_unread(page: Client) -> None:
-    Stream.objects.create(name="host:pi", kind=Kind.CHART)
-    say("host:pi", {"cpu": 1}, times=5)
-    assert page.get("/?show=unread").context["count"] == 0
-
-
-def test_the_list_leaves_out_what_may_not_be_read(page: Client, ana: User) -> None:
-    secret = Stream.objects.create(name="secret", readers=Audience.MEMBERS)
-    assert "secret" not in text_of(page.get("/"))
-    group = Group.objects.create(name="staff")
-    ana.groups.add(group)
-    Membership.objects.create(stream=secret, group=group)
-    assert "secret" in text_of(page.get("/"))
-
-
-@pytest.mark.parametrize(
-    "query, names",
-    [
-        ("", {"lobby", "iot:old", "iot:new", "iot:never"}),
-        ("?show=unread", {"lobby"}),
-        ("?show=mine", {"iot:new"}),
-        ("?show=silent", {"iot:old", "iot:never"}),
-        ("?show=nonsense", {"lobby", "iot:old", "iot:new", "iot:never"}),
-        ("?q=GREEN", {"iot:new"}),
-        ("?q=iot&show=silent", {"iot:old", "iot:never"}),
-        ("?q=nothing-like-it", set()),
-    ],
-)
-def test_filters_are_in_the_address(page: Client, ana: User, mika: User, lobby: Stream, query: str, names: set[str]) -> None:
-    old, new, _ = [Stream.objects.create(name=f"iot:{name}", kind=Kind.CHART) for name in ("old", "new", "never")]
-    Stream.objects.filter(pk=new.pk).update(title="Greenhouse")
-    Membership.objects.create(stream=new, user=ana)
-    say("lobby", {"text": "hi"}, mika)
-    say("iot:old", 1)
-    say("iot:new", 1)
-    Record.objects.filter(stream=old).update(received=int(time.time() * 1000) - 3_600_000)
-    assert set(re.findall(r'data-stream="([^"]+)"', page.get(f"/{query}").content.decode())) - {""} == names
-
-
-def test_an_empty_list_says_how_to_fill_it(page: Client) -> None:
-    Stream.objects.all().delete()
-    assert "No streams yet" in text_of(page.get("/"))
-    assert "No stream matches “x”" in text_of(page.get("/?q=x"))
-
-
-def test_only_who_may_add_a_stream_is_offered_to(page: Client, ana: User) -> None:
-    assert "New stream" not in text_of(page.get("/"))
-    User.objects.filter(pk=ana.pk).update(is_staff=True, is_superuser=True)
-    assert "New stream" in text_of(page.get("/"))
-
-
-def test_the_list_costs_the_same_queries_however_long_it_is(
-    page: Client, mika: User, lobby: Stream, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    for count in (1, 30):
-        for number in range(count):
-            Stream.objects.get_or_create(name=f"iot:{number}", defaults={"kind": Kind.CHART})
-            say(f"iot:{number}", {"v": number}, mika, times=3)
-        # Session, user, groups, two of permissions; streams, last records, presence, names, memberships, sparklines.
-        with django_assert_num_queries(11):
-            page.get("/")
 
 
 # A stream
@@ -307,84 +188,10 @@ def test_a_stream_costs_the_same_queries_however_long_it_is(
                 page.get(f"/s/lobby/?view={view}")
 
 
-# Writing without JavaScript
-
-
-def write(client: Client, stream: str = "lobby", **form: str) -> Any:
-    return client.post(f"/s/{stream}/?view=feed", form)
-
-
-def test_the_form_publishes(page: Client, ana: User, lobby: Stream) -> None:
-    answer = write(page, text="Grüße <b>", key="k1")
-    assert (answer.status_code, answer["Location"]) == (302, "/s/lobby/?view=feed")
-    record = Record.objects.get(stream=lobby)
-    assert (json.loads(record.data), record.publisher, record.idempotency_key) == ({"text": "Grüße <b>"}, str(ana.pk), "k1")
-
-
-def test_the_form_sent_twice_is_one_record(page: Client, lobby: Stream) -> None:
-    write(page, text="hi", key="k1")
-    write(page, text="hi", key="k1")
-    assert Record.objects.filter(stream=lobby).count() == 1
-
-
-def test_the_form_keeps_its_text_when_it_is_refused(page: Client, lobby: Stream) -> None:
-    Stream.objects.filter(pk=lobby.pk).update(max_payload=20)
-    answer = write(page, text="more than twenty bytes", key="k1")
-    assert answer.status_code == 413
-    assert "Not sent: payload too large" in text_of(answer)
-    assert "more than twenty bytes</textarea>" in answer.content.decode()
-    assert not Record.objects.exists()
-
-
-@pytest.mark.parametrize("text", ["", "   \n "])
-def test_nothing_is_not_sent(page: Client, lobby: Stream, text: str) -> None:
-    answer = write(page, text=text, key="k1")
-    assert answer.status_code == 400
-    assert "There was nothing to send" in text_of(answer)
-    assert not Record.objects.exists()
-
-
-def test_the_form_counts_like_every_other_door(page: Client, lobby: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = SimpleNamespace(rates=Rates(lambda: 0.0))
-    monkeypatch.setattr(engine, "running", lambda: server)
-    answers = [write(page, text="hi", key=f"k{number}").status_code for number in range(102)]
-    assert answers == [302] * 100 + [429] * 2
-    assert "Not sent: too many requests" in text_of(write(page, text="hi", key="k"))
-    assert Record.objects.filter(stream=lobby).count() == 100
-
-
-def test_who_may_not_write_gets_no_form_and_is_refused(page: Client, lobby: Stream) -> None:
-    Stream.objects.filter(pk=lobby.pk).update(writers=Audience.MEMBERS)
-    assert "<textarea" not in page.get("/s/lobby/").content.decode()
-    answer = write(page, text="hi", key="k1")
-    assert answer.status_code == 403
-    assert "you may not publish to" in text_of(answer)
-    assert not Record.objects.exists()
-
-
 def test_a_line_of_curl_publishes_to_the_stream(page: Client, ana: User, lobby: Stream) -> None:
     Stream.objects.create(name=f"#{ana.pk}")
     assert "http://testserver/api/streams/lobby/records" in page.get("/s/lobby/").content.decode()
     assert f"http://testserver/api/streams/%23{ana.pk}/records" in page.get(f"/s/%23{ana.pk}/").content.decode()
-
-
-def test_an_archived_stream_says_so(page: Client, ana: User, lobby: Stream) -> None:
-    Stream.objects.filter(pk=lobby.pk).update(archived=lobby.created)
-    shown = text_of(page.get("/s/lobby/"))
-    assert "This stream is archived" in shown
-    assert "archived, everyone signed in reads" in shown
-    assert "Publish from anywhere" not in shown
-    assert "archived" in text_of(page.get("/s/lobby/?view=chart"))
-    assert write(page, text="hi", key="k1").status_code == 423
-
-
-def test_the_form_wants_a_token(ana: User, lobby: Stream) -> None:
-    browser = Client(enforce_csrf_checks=True)
-    browser.force_login(ana)
-    answer = write(browser, text="hi", key="k1")
-    assert answer.status_code == 403
-    assert "This form is too old, or came from elsewhere" in text_of(answer)
-    assert not Record.objects.exists()
 
 
 # The rest
