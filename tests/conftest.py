@@ -12,6 +12,7 @@ from project.users.models import User
 from realtime.engine import Engine
 from realtime.models import Kind, Stream
 
+from .cast import Cast, Queries, everyone
 from .core import Client, api_key, running
 from .plainhttp import Door
 from .settings import FOLDER
@@ -103,6 +104,19 @@ def page(client: Browser, ana: User) -> Browser:
 @pytest.fixture
 def lobby() -> Stream:
     return Stream.objects.get_or_create(name="lobby", defaults={"title": "Lobby", "kind": Kind.FEED})[0]
+
+
+# The access matrix
+
+
+@pytest.fixture
+def cast(transactional_db: None) -> Cast:
+    return everyone()
+
+
+@pytest.fixture
+def queries(monkeypatch: pytest.MonkeyPatch) -> Queries:
+    return Queries(monkeypatch)
 
 
 # Nothing is skipped where everything must run
