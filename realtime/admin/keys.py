@@ -168,6 +168,9 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
         own = [path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"realtime_apikey_{name}") for name, view in views.items()]
         return [*own, *super().get_urls()]
 
+    def _context(self, request: HttpRequest, key: ApiKey) -> dict[str, Any]:
+        return self.admin_site.each_context(request) | {"opts": self.opts, "object": key, "about": str(key)}
+
     def rotate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         key = self.get_object(request, str(pk))
         if key is None or not self.has_change_permission(request, key):
@@ -180,7 +183,7 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
                 form.add_error(None, error)
             else:
                 return self._show(request, key, secret)
-        context = self.admin_site.each_context(request) | {"title": "Rotate a key", "opts": self.opts, "key": key, "form": form}
+        context = self._context(request, key) | {"title": "Rotate a key", "form": form}
         return TemplateResponse(request, "admin/realtime/apikey/rotate.html", context)
 
     def created_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -189,10 +192,8 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
             raise PermissionDenied
         name = _cookie(pk)
         secret = request.get_signed_cookie(name, default="", max_age=SHOWN_SECONDS)
-        context = self.admin_site.each_context(request) | {
+        context = self._context(request, key) | {
             "title": "The new key" if secret else "The key was shown",
-            "opts": self.opts,
-            "key": key,
             "secret": Shown(secret) if secret else None,
             "streams_url": request.build_absolute_uri("/api/streams/"),
             "example": _example(key),

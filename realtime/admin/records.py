@@ -150,7 +150,7 @@ class RecordAdmin(MachineAdmin[Record]):
                 self.message_user(request, told.format(self.position(record)), messages.SUCCESS if done else messages.WARNING)
                 return HttpResponseRedirect(reverse("admin:realtime_record_change", args=[pk]))
         context = self.admin_site.each_context(request) | {"title": "Redact a record", "opts": self.opts, "form": form}
-        context |= {"record": record, "position": self.position(record)}
+        context |= {"object": record, "about": self.position(record)}
         return TemplateResponse(request, "admin/realtime/record/redact.html", context)
 
     @admin.display(description="record")
