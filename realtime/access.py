@@ -8,7 +8,7 @@ from enum import Flag, auto
 from itertools import islice
 from typing import TypeVar
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from .errors import ACCESS_REVOKED, STREAM_REMOVED, NotPermitted, UnknownStream, Unsubscribe, WirelogError
 from .models import Audience, Membership, Stream
@@ -214,9 +214,15 @@ def _shared_with(identity: Identity) -> Q:
         return Q()
     readable = Q(readers=Audience.ANYONE)
     if identity.user_id is not None:
-        mine = Membership.objects.filter(Q(user=identity.user_id) | Q(group__in=identity.group_ids))
-        readable |= Q(readers=Audience.USERS) | Q(readers=Audience.MEMBERS, pk__in=mine.values("stream"))
+        readable |= Q(readers=Audience.USERS) | Q(readers=Audience.MEMBERS, pk__in=memberships(identity).values("stream"))
     return readable
+
+
+def memberships(identity: Identity) -> QuerySet[Membership]:
+    """Their own, and those of their groups; none of somebody who is no person."""
+    if identity.user_id is None:
+        return Membership.objects.none()
+    return Membership.objects.filter(Q(user=identity.user_id) | Q(group__in=identity.group_ids))
 
 
 def listed_for(identity: Identity) -> Q:

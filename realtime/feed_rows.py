@@ -5,12 +5,13 @@ The first paint of the feed. `static/js/feed-rows.js` does the same for what com
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
 from django.utils import formats, timezone
 
+from . import times
 from .access import Identity
 from .protocol import Publication
 
@@ -86,7 +87,7 @@ def pretty(data: str) -> str:
 
 
 def day_of(milliseconds: int) -> date:
-    return timezone.localtime(datetime.fromtimestamp(milliseconds / 1000, UTC)).date()
+    return times.local(milliseconds).date()
 
 
 def day_label(day: date) -> str:

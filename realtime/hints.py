@@ -81,10 +81,6 @@ def layer() -> Any:
     return found
 
 
-def message(blob: bytes) -> dict[str, object]:
-    return {"type": "wirelog.hint", "blob": blob}
-
-
 def send_now(hint: Hint) -> None:
     """Tell the servers of records that this process, which serves nothing, has committed."""
     if not hint or not option("REDIS_URL"):
@@ -97,7 +93,13 @@ def send_now(hint: Hint) -> None:
 
 
 async def _send_once(blob: bytes) -> None:
-    await asyncio.wait_for(layer().group_send(GROUP, message(blob)), SEND_SECONDS)
+    await _broadcast(layer(), blob)
+
+
+async def _broadcast(joined: Any, blob: bytes) -> None:
+    # Not wait_for: before Python 3.12 it swallows a cancellation that meets the end of the send, and `Sender.run` went on for ever.
+    async with asyncio.timeout(SEND_SECONDS):
+        await joined.group_send(GROUP, {"type": "wirelog.hint", "blob": blob})
 
 
 class Sender:
@@ -133,9 +135,7 @@ class Sender:
 
     async def _send(self, joined: Any, blob: bytes) -> None:
         try:
-            # Not wait_for: before Python 3.12 it swallows a cancellation that meets the end of the send, and `run` went on for ever.
-            async with asyncio.timeout(SEND_SECONDS):
-                await joined.group_send(GROUP, message(blob))
+            await _broadcast(joined, blob)
         except Exception as error:  # noqa: BLE001
             # Any error of any layer: the records are stored, every process finds them by its tick. Said once per outage.
             if not self._failing:

@@ -286,6 +286,14 @@ def append_now(items: Sequence[Item]) -> list[Outcome]:
     return outcomes
 
 
+def append_one(item: Item) -> Appended:
+    """`append_now` for a single item. Raises WirelogError."""
+    (outcome,) = append_now([item])
+    if isinstance(outcome, WirelogError):
+        raise outcome
+    return outcome
+
+
 def tell_receivers(items: Iterable[Item], outcomes: Iterable[Outcome]) -> None:
     """Tell the receivers of the signal `published` what was committed."""
     pairs = ((item.stream, outcome) for item, outcome in zip(items, outcomes, strict=True))

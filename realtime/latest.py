@@ -28,10 +28,9 @@ _WALK = f"""
     SELECT ({_OF_STREAM} AND key > walk.key AND key < %s ORDER BY key LIMIT 1) FROM walk WHERE walk.key IS NOT NULL
     LIMIT %s
 """
+_POSITIONS = f"""SELECT (SELECT max("offset") FROM {_TABLE} WHERE stream_id = %s AND NOT (key = '') AND key = walk.key) FROM walk"""
 _NEWEST = f"""
-    WITH RECURSIVE walk(key) AS ({{walk}}), newest(position) AS MATERIALIZED (
-        SELECT (SELECT max("offset") FROM {_TABLE} WHERE stream_id = %s AND NOT (key = '') AND key = walk.key) FROM walk
-    )
+    WITH RECURSIVE walk(key) AS ({{walk}}), newest(position) AS MATERIALIZED ({_POSITIONS})
     SELECT {FIELDS} FROM newest CROSS JOIN {_TABLE} ON stream_id = %s AND "offset" = position
 """
 # Of a reader who lags: keys over MAX_WALK, and records without a key that so many others follow, are not looked for.
@@ -39,7 +38,7 @@ MAX_WALK = 10_000
 MAX_BACK = 1_000
 _CHANGED = f"""
     WITH RECURSIVE walk(key) AS ({_WALK}), newest(position) AS MATERIALIZED (
-        SELECT (SELECT max("offset") FROM {_TABLE} WHERE stream_id = %s AND NOT (key = '') AND key = walk.key) FROM walk
+        {_POSITIONS}
         UNION ALL
         SELECT * FROM (SELECT "offset" FROM {_TABLE} WHERE stream_id = %s AND "offset" > %s AND key = '' ORDER BY "offset" DESC LIMIT 1)
     )

@@ -204,7 +204,11 @@ def register(process_id: uuid.UUID, alone: bool) -> None:
     with transaction.atomic():
         others = ServerProcess.objects.exclude(pk=process_id)
         (others if alone else others.exclude(fresh())).delete()
-        ServerProcess.objects.create(pk=process_id, host=socket.gethostname(), pid=os.getpid())
+        _register(process_id)
+
+
+def _register(process_id: uuid.UUID) -> None:
+    ServerProcess.objects.create(pk=process_id, host=socket.gethostname(), pid=os.getpid())
 
 
 def write_rows(
@@ -223,7 +227,7 @@ def write_rows(
     with transaction.atomic(), connection.cursor() as cursor:
         if beat and not ServerProcess.objects.filter(pk=process_id).update(heartbeat=now):
             # Another process took this one for dead, after a long stop: it is back, with what it has from now on.
-            ServerProcess.objects.create(pk=process_id, host=socket.gethostname(), pid=os.getpid())
+            _register(process_id)
         ApiKey.objects.filter(prefix__in=used).update(last_used=now)
         cursor.executemany(_LEAVE, left)
         cursor.executemany(_LEAVE_ALL, gone)

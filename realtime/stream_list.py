@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from django.db.models import F, Q
+from django.db.models import F
 from django.urls import reverse
 
-from . import times, words
+from . import access, times, words
 from .access import Identity
-from .models import Kind, Membership, Record
+from .models import Kind, Record
 from .names import display_names
 
 PEOPLE_KINDS = frozenset({Kind.FEED, Kind.GAME})
@@ -74,7 +74,7 @@ def samples() -> list[Row]:
 def listed(identity: Identity, streams: Sequence[dict[str, Any]]) -> list[Row]:
     """`rpc_methods.stream_list` as rows, in the order in which they stand."""
     names = display_names(stream["last"]["publisher"] for stream in streams if stream["last"])
-    mine = member_of(identity)
+    mine = set(access.memberships(identity).values_list("stream__name", flat=True))
     sparks = sparklines([stream["name"] for stream in streams if stream["kind"] == Kind.CHART][:SPARK_STREAMS])
     rows = [_row(stream, names, identity) for stream in streams]
     return sorted((replace(row, mine=row.name in mine, points=sparks.get(row.name, ())) for row in rows), key=order)
@@ -107,11 +107,6 @@ def order(row: Row) -> tuple[bool, int, str]:
     age = time.time() - row.time / 1000
     step = sum(age > limit for limit in (SILENT_SECONDS, 86_400, 30 * 86_400))
     return not row.unread, step, row.title.casefold()
-
-
-def member_of(identity: Identity) -> set[str]:
-    memberships = Membership.objects.filter(Q(user=identity.user_id) | Q(group__in=identity.group_ids))
-    return set(memberships.values_list("stream__name", flat=True))
 
 
 def sparklines(names: Sequence[str]) -> dict[str, tuple[float, ...]]:

@@ -20,6 +20,11 @@ def moment(milliseconds: int) -> datetime | None:
         return None
 
 
+def local(milliseconds: int) -> datetime:
+    """The date-time of a record, in the zone that is set: when the server received it is never beyond the calendar."""
+    return timezone.localtime(EPOCH + timedelta(milliseconds=milliseconds))
+
+
 def stamp(milliseconds: int, precision: str = "milliseconds") -> str:
     """The date-time, in the zone that is set; the bare number when it is beyond the calendar."""
     when = moment(milliseconds)

@@ -19,7 +19,7 @@ from .access import ANONYMOUS, Identity
 from .errors import UnknownStream, WirelogError
 from .forms import WriteForm, new_key
 from .items import Item, largest_payload
-from .journal import append_now
+from .journal import append_one
 from .models import Audience, Kind, ReadMarker, Stream
 from .names import display_names
 from .protocol import Publication
@@ -93,9 +93,7 @@ def _write(request: HttpRequest, identity: Identity, found: Stream) -> HttpRespo
         # In a thread beside the loop that uses it too: a lost update is one record too many.
         if (running := engine.running()) is not None:
             running.rates.publish(identity, 1, callers.address_of(request))
-        [outcome] = append_now([item])
-        if isinstance(outcome, WirelogError):
-            raise outcome
+        append_one(item)
     except WirelogError as error:
         messages.error(request, f"Not sent: {error}.")
         return _show(request, identity, found, text=form.data.get("text", ""), status=error.http_status)

@@ -1,17 +1,15 @@
 """What the templates of the pages need beside Django's own tags."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.contrib.auth import get_user_model
 from django.contrib.messages.storage.base import Message
 from django.templatetags.static import static
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from realtime import words
+from realtime import times, words
 
 register = template.Library()
 
@@ -57,11 +55,6 @@ def initials(user: Any) -> str:
     return "".join(part[0] for part in parts[:2]).upper() if len(parts) > 1 else parts[0][:2].upper()
 
 
-@register.filter
-def moment(milliseconds: int) -> datetime:
-    """The time of a record, in the zone of the page."""
-    return timezone.localtime(datetime.fromtimestamp(milliseconds / 1000, UTC))
-
-
 register.filter("grouped", words.grouped)
 register.filter("age", words.age)
+register.filter("moment", times.local)

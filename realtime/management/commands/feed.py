@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from realtime.conf import data_folder
 from realtime.errors import WirelogError
 from realtime.host_feed import INTERVAL_SECONDS, PRINCIPAL, Complaints, HostFeed, Pace
-from realtime.journal import append_now
+from realtime.journal import append_one
 from realtime.management.terminal import VerbCommand
 from realtime.models import Record
 from realtime.times import now
@@ -45,7 +45,7 @@ class Command(VerbCommand):
         feed.ensure_stream()
         refuse_second_feed(feed.stream)
         self.note(f"Publishing this machine to {feed.stream} every {interval:g} s. Ctrl-C stops.")
-        publish(feed, interval, lambda: store(feed))
+        publish(feed, interval, lambda: append_one(feed.item()))
 
     def publish_elsewhere(self, feed: HostFeed, options: dict[str, Any]) -> None:
         # Not at the top: a project that installs the app has no such folder.
@@ -78,12 +78,6 @@ def publish(feed: HostFeed, interval: float, store: Callable[[], object]) -> Non
             complaints.failed(error)
         else:
             complaints.worked()
-
-
-def store(feed: HostFeed) -> None:
-    outcome = append_now([feed.item()])[0]
-    if isinstance(outcome, WirelogError):
-        raise outcome
 
 
 def refuse_second_feed(stream: str) -> None:

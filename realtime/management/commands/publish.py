@@ -12,7 +12,7 @@ from realtime.audit import command_principal
 from realtime.conf import limit
 from realtime.errors import UnknownStream, WirelogError
 from realtime.items import Item
-from realtime.journal import Appended, Outcome, append_now
+from realtime.journal import Appended, Outcome, append_now, append_one
 from realtime.management.terminal import TerminalCommand, add_json, explain, explain_database, json_line
 
 READ_BYTES = 262_144
@@ -40,11 +40,7 @@ class Command(TerminalCommand):
         if options["payload"] == "-":
             Lines(self).publish(sys.stdin.buffer)
             return
-        item = self.item(options["payload"].encode())
-        outcome = append_now([item])[0]
-        if isinstance(outcome, WirelogError):
-            raise outcome
-        self.tell(outcome)
+        self.tell(append_one(self.item(options["payload"].encode())))
 
     def item(self, raw: bytes, line: int = 0) -> Item:
         key = self.options["idempotency_key"]
