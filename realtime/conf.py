@@ -91,7 +91,7 @@ def option(name: str) -> Any:
 
 
 def data_folder() -> Path:
-    """Where the lock of the server and the files of the first run are: the option DATA, or else the folder of the database."""
+    """Where a server keeps files of its own, such as its lock: the option DATA, or else the folder of the database."""
     given = _given().get("DATA")
     return Path(given or Path(settings.DATABASES["default"]["NAME"]).parent)
 

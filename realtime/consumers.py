@@ -17,10 +17,8 @@ from .writer import AsgiSocket, Socket, Writer
 
 logger = logging.getLogger(__name__)
 
-# What a client hears of itself in lists: no more of it is kept.
+# What a client says of itself, for lists: no more of it is kept.
 MAX_AGENT = 200
-
-
 UPGRADE = ((b"connection", b"upgrade"), (b"upgrade", b"websocket"))
 
 

@@ -28,9 +28,9 @@ class InFlight:
         return self._count == 0
 
     async def publish(self, item: Item, identity: Identity, checked: float, done: Callable[[Outcome], None]) -> None:
-        """Publish `item` as `identity`, which was `checked` then; returns once there is room for another. Raises WirelogError.
+        """Publish `item` as `identity`, whose credential was last read at `checked`. Returns once there is room for another.
 
-        `done` is called with the outcome, and calls `land`.
+        `done` is called with the outcome, and calls `land`. Raises WirelogError for an item that does not get so far.
         """
         item.identity = identity
         item.publisher = identity.principal

@@ -140,6 +140,9 @@ def unsubscribe(actor: Actor, stream: Stream, user: str, **subject: Any) -> None
         note(actor, "connection.unsubscribe", user, stream=stream.name, **subject)
 
 
+# Records
+
+
 def redact(actor: Actor, stream: Stream, offset: int, reason: str = "") -> bool:
     """Take the payload of one record away, with its key and tags; its place stays. False when that was done already.
 

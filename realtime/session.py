@@ -71,14 +71,17 @@ class Session:
         # What was shown at connect; None for anonymous. And when it was last read, spread so that a crowd is not read at once.
         self.credential: Credential | None = None
         self.checked = engine.loop.time() - random.uniform(0, limit("RECHECK_SECONDS"))
-        self.subscribing = False
+        # As others see it; None before connect.
         self.member: Member | None = None
         self.outbox = Outbox(engine.limits, wake)
         self.pump = Pump(self.outbox, engine.hub.replay.step, engine.hub.end)
         self.in_flight = InFlight(engine, self.client, wake)
-        # By stream name.
+        # By stream name. And whether one of them is under way.
         self.subscriptions: dict[str, Subscription | Pending] = {}
+        self.subscribing = False
+        # What each was when it was subscribed to.
         self._streams: dict[Subscription, Stream] = {}
+        # When each stream was last told to start over, by its id: the hub's.
         self.resets: dict[int, float] = {}
         # Why the connection ends, once it does, and when that was decided.
         self.closing: Close | None = None

@@ -21,7 +21,6 @@ from .journal import explain
 from .stream_request import Request, credential_of, parse_query
 
 PREFIX = "/api/streams/"
-# The stream that a path names ends here: no name holds a slash.
 Handler = Callable[[Request], Coroutine[Any, Any, Answer | Streaming]]
 
 
@@ -149,6 +148,7 @@ class StreamApi(Endpoint):
 
     def screen(self) -> None:
         check_host(self.scope)
+        # No name of a stream holds a slash.
         self.stream_name, _, path = self.scope["path"].removeprefix(PREFIX).partition("/")
         routes = [route for route in ROUTES if _leads(route.path, path)]
         if not routes:
