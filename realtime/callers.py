@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import SimpleCookie
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
+from django.http import parse_cookie
 from django.http.request import HttpRequest, split_domain_port, validate_host
 
 from .conf import option
@@ -31,8 +31,8 @@ def header(scope: Mapping[str, Any], name: bytes) -> str:
 
 
 def session_cookie(scope: Mapping[str, Any]) -> str:
-    morsel = SimpleCookie(header(scope, b"cookie")).get(settings.SESSION_COOKIE_NAME)
-    return morsel.value if morsel is not None else ""
+    # As Django reads it: the parser of Python drops all cookies for one that it does not understand, such as JSON of a neighbour.
+    return parse_cookie(header(scope, b"cookie")).get(settings.SESSION_COOKIE_NAME, "")
 
 
 def _trusts_peer(scope: Mapping[str, Any]) -> bool:

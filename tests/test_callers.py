@@ -73,6 +73,11 @@ def test_a_line_that_a_proxy_adds_counts_for_more_than_one_of_the_client() -> No
     assert (callers.client_address(asked), callers.scheme(asked)) == ("198.51.100.1", "https")
 
 
+@pytest.mark.parametrize("other", ['prefs={"a": 1}', "two words=1", "lang=français", "a[b]=1", "path=/", "seen"])
+def test_a_session_is_found_behind_any_cookie_of_a_neighbour(other: str) -> None:
+    assert callers.session_cookie({"headers": [(b"cookie", f"{other}; sessionid=abc".encode())]}) == "abc"
+
+
 def test_cookies_may_come_one_by_one() -> None:
     asked = {"headers": [(b"cookie", b"sessionid=abc"), (b"cookie", b"theme=dark")]}
     assert callers.session_cookie(asked) == "abc"
