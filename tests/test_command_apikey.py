@@ -126,6 +126,7 @@ def test_a_rotation_without_an_overlap_asks_first_and_ends_the_old_secret(run: R
     [
         ({}, "-1", "The overlap is 0 to 365 days."),
         ({}, "9000", "The overlap is 0 to 365 days."),
+        ({}, "9" * 30, "The overlap is 0 to 365 days."),
         ({"revoked": timezone.now()}, "1", "is revoked: make a new key instead."),
         ({"expires": timezone.now()}, "1", "is expired: make a new key instead."),
     ],

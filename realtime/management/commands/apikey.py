@@ -71,7 +71,7 @@ class Command(VerbCommand):
         key = find_key(options["prefix"])
         if options["overlap"] == 0:
             self.confirm(f"Rotate {key} without an overlap? What uses it is disconnected.", options)
-        secret = operations.rotate(commander(), key, timedelta(hours=options["overlap"]))
+        secret = operations.rotate(commander(), key, hours(options["overlap"]))
         self.show(key, secret, options)
         if key.previous_until:
             self.note(f"The one before it works until {day(key.previous_until)}.")
@@ -98,6 +98,14 @@ def expiry(days: int | None) -> Any:
     if not 1 <= days <= MAX_DAYS:
         raise CommandError(f"--expires: give 1 to {MAX_DAYS} days, or leave it out for a key that does not end.")
     return timezone.now() + timedelta(days=days)
+
+
+def hours(count: int) -> timedelta:
+    try:
+        return timedelta(hours=count)
+    except OverflowError:
+        # Too long in any case: `operations` says what may be.
+        return timedelta.max
 
 
 def day(when: Any) -> str:
