@@ -53,6 +53,8 @@ SEGMENTS = 8
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 # As long as a server may ask to be left alone, or what stands before it: it may say any number.
 LONGEST_WAIT = 3_600.0
+# How far the sending has come.
+CURSOR = "cursor.json"
 # The year 5138: what is beyond is in milliseconds, or no time at all.
 LATEST = 1e11
 # Between two tries where a person has to act first: a wrong key, a missing stream.
@@ -236,7 +238,9 @@ class Files:
         self._file = newest.path.open("r+b", buffering=0)
         self._file.truncate(newest.size)
         self._file.seek(newest.size)
-        self.save()
+        if not (self.folder / CURSOR).exists():
+            # Says whose folder this is. Later on nothing is written before something was sent, for which a full disk is no obstacle.
+            self.save()
 
     def _new_segment(self, first: int) -> Segment:
         path = self.folder / f"{first:020}.log"
@@ -306,7 +310,13 @@ class Files:
         self.cursor.sent = batch[-1].number
 
     def save(self) -> None:
-        replace(self.folder / "cursor.json", json.dumps(asdict(self.cursor), indent=1).encode())
+        content = json.dumps(asdict(self.cursor), indent=1).encode()
+        try:
+            replace(self.folder / CURSOR, content)
+        except OSError:
+            # Of a full disk: what is sent makes room.
+            self._forget()
+            replace(self.folder / CURSOR, content)
         self._forget()
 
     def _forget(self) -> None:
@@ -328,9 +338,11 @@ class Files:
         self.cursor.rejected += 1
 
     def close(self) -> None:
-        self.save()
-        self._file.close()
-        self._lock.close()
+        try:
+            self.save()
+        finally:
+            self._file.close()
+            self._lock.close()
 
 
 def scan(folder: Path, sent: int) -> list[Segment]:
@@ -340,7 +352,7 @@ def scan(folder: Path, sent: int) -> list[Segment]:
 def read_cursor(folder: Path) -> Cursor | None:
     """None when there is none, or a crash has damaged it: then what is on disk is sent again, and known by its keys."""
     try:
-        return Cursor(**json.loads((folder / "cursor.json").read_bytes()))
+        return Cursor(**json.loads((folder / CURSOR).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -621,7 +633,7 @@ class Spool:
                 self._files.cursor.stored += len(batch)
             self._files.settle(batch)
             self._tell("sending" if self._files.waiting else "idle", "")
-            self._files.save()
+            self._save()
             self._changed.notify_all()
 
     def _report(self, state: str, error: Exception) -> None:
@@ -629,9 +641,12 @@ class Spool:
             if not self._closed:
                 # A server that says when to come back paces the sender: that is no trouble.
                 self._tell(state, str(error) or type(error).__name__, warn=not getattr(error, "seconds", 0))
-                # A full disk is no reason to stop sending, which makes room.
-                with contextlib.suppress(OSError):
-                    self._files.save()
+                self._save()
+
+    def _save(self) -> None:
+        # A full disk is no reason to stop sending, which makes room.
+        with contextlib.suppress(OSError):
+            self._files.save()
 
     def _tell(self, state: str, error: str, warn: bool = True) -> None:
         cursor = self._files.cursor

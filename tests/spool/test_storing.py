@@ -1,6 +1,8 @@
 """The spool of a device: what is put is stored, survives crashes, and arrives once. The real server is in end_to_end/test_spool.py."""
 
 import contextlib
+import errno
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -195,6 +197,35 @@ def test_a_record_of_which_a_full_disk_took_a_part_was_not_taken(server: Server,
         assert found.flush(10)
         assert found.status()["dropped"] == 0
     assert server.values == ["kept"]
+
+
+def test_a_full_disk_does_not_keep_what_fills_it_from_being_sent(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [str(number) * 4_000 for number in range(10)]
+    fill(tmp_path, *values, limit_bytes=LIMIT)
+    write = wirelog_spool.replace
+
+    def replace(path: Path, content: bytes) -> None:
+        if len([*tmp_path.glob("*.log")]) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, content)
+
+    monkeypatch.setattr(wirelog_spool, "replace", replace)
+    monkeypatch.setattr(wirelog_spool, "BATCH_RECORDS", 2)
+    with spool(server, tmp_path, limit_bytes=LIMIT) as found:
+        # Without a time, after which it would look by itself.
+        flushing = threading.Thread(target=found.flush, daemon=True)
+        flushing.start()
+        flushing.join(10)
+        assert not flushing.is_alive()
+    assert server.values == values
+    assert json.loads((tmp_path / "cursor.json").read_bytes())["stored"] == 10
+
+
+def test_a_folder_that_cannot_be_left_in_order_is_left_all_the_same(server: Server, tmp_path: Path) -> None:
+    found = spool(server, tmp_path)
+    with patch.object(wirelog_spool, "replace", side_effect=OSError("no space")), pytest.raises(OSError, match="no space"):
+        found.close()
+    spool(server, tmp_path).close()
 
 
 def test_a_disk_that_loses_what_it_had_is_told_of_and_ends_nothing(server: Server, tmp_path: Path) -> None:
