@@ -144,5 +144,6 @@ _placed = msgspec.json.Decoder(_Placed)
 def _publications(feed: Feed, step: Step) -> list[tuple[int, str]]:
     """What stands inside the pushes of the hub, which are encoded once for everybody, with their offsets."""
     start = len(f'{{"push":{{"channel":{feed.channel},"pub":'.encode())
-    texts = [line[start:-2] for line in step.batch.data.split(b"\n")]
+    # Of the newest records there may be none.
+    texts = [line[start:-2] for line in step.batch.data.splitlines()]
     return [(_placed.decode(text).offset, text.decode()) for text in texts]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realtime import stream_events
+from realtime import latest, stream_events
 from realtime.models import ApiKey, Audience, Delivery, Record, Stream
 
 from .core import api_key, append
@@ -139,6 +139,21 @@ def test_of_a_stream_of_newest_values_the_newest_are_told(door: Door, room: Stre
     exchange = follow(door, "?after=0")
     exchange.holds(f"id: {room.epoch}:4\n")
     assert [offset for offset, _ in received(exchange)] == [2, 4]
+    leave(exchange)
+
+
+def test_it_goes_on_where_none_of_the_newest_is_looked_for(
+    door: Door, room: Stream, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a reader who lags in a stream of very many keys."""
+    monkeypatch.setattr(latest, "MAX_WALK", 1)
+    Stream.objects.update(delivery=Delivery.NEWEST)
+    for name in ("a", "b", "b"):
+        append("room", "1", key=name)
+    exchange = follow(door, "?after=1")
+    publish(door, key, "4")
+    exchange.holds(f"id: {room.epoch}:4\n")
+    assert received(exchange) == [(4, 4)]
     leave(exchange)
 
 
