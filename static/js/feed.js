@@ -97,9 +97,8 @@ export class Feed {
   async catchUp() {
     await this.#load("newer", async () => {
       const missed = this.model.head - this.model.last;
-      const size = missed > MAX_PAGE ? PAGE : MAX_PAGE;
       if (missed > MAX_PAGE) {
-        const { page, head } = await this.#history.newest(size);
+        const { page, head } = await this.#history.newest(PAGE);
         this.model.extend(page, head);
       }
       await this.#follow();

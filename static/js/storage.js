@@ -11,9 +11,8 @@ export function read(key) {
 export function write(key, value) {
   try {
     localStorage.setItem(key, value);
-    return true;
   } catch {
-    return false;
+    // Nothing is kept.
   }
 }
 

@@ -1,5 +1,7 @@
 // What is read, what is new. Pure: the page tells what comes and whether somebody looks.
 
+import { badge } from "./words.js";
+
 export class Unread {
   // Offset up to which the reader has seen everything.
   readUpTo;
@@ -26,6 +28,4 @@ export class Unread {
   }
 }
 
-export function titleOf(title, count) {
-  return count > 0 ? `(${count > 99 ? "99+" : count}) ${title}` : title;
-}
+export const titleOf = (title, count) => (count > 0 ? `(${badge(count)}) ${title}` : title);

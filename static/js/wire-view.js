@@ -14,10 +14,6 @@ export class WireView {
     for (const element of list.children) this.#elements.set(element.dataset.key, element);
   }
 
-  get size() {
-    return this.#elements.size;
-  }
-
   element(key) {
     return this.#elements.get(key);
   }

@@ -87,5 +87,5 @@ export function excessOf(data, largest) {
 
 export const badge = (count) => (count > 99 ? "99+" : String(count));
 export const records = (count) => `${grouped(count)} record${count === 1 ? "" : "s"}`;
-// Names of streams hold nothing that an address would have to escape.
+// Of a stream in a list: what an address would have to escape is in the names of personal ones only (#7).
 export const streamUrl = (name) => `/s/${name}/`;
