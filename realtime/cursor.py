@@ -74,6 +74,8 @@ class Pending:
     """A subscription that is under way. Who ends it says why; nothing is delivered by it then."""
 
     ended: Unsubscribe | None = None
+    # What it has become.
+    opened: Subscription | None = None
 
 
 @dataclass(eq=False, slots=True)

@@ -70,15 +70,18 @@ class Hub:
 
     async def _open(self, stream: Stream) -> Feed:
         epoch, head = await self._state(stream)
+        if (kept := self.feeds.get(stream.pk)) is not None:
+            # Somebody who had opened it before has come to use it meanwhile: their cursors must not be left behind in another feed.
+            return kept
         feed = Feed(stream.pk, stream.name, stream.durable, epoch, head, Ring(head), known=head, newest=newest_for(stream, head))
         self._keep(feed)
+        self._loop.call_later(UNUSED_SECONDS, self._forget_if_unused, feed)
         # A record committed since then may have been announced before the feed was there to hear of it.
         epoch, feed.known = await self._state(stream)
         if epoch != feed.epoch:
             feed.epoch, feed.last, feed.ring = epoch, feed.known, Ring(feed.known)
             feed.newest = newest_for(stream, feed.known)
         self._watch_gap(feed)
-        self._loop.call_later(UNUSED_SECONDS, self._forget_if_unused, feed)
         return feed
 
     def _keep(self, feed: Feed) -> None:
@@ -113,6 +116,10 @@ class Hub:
             subscription.position = position
             subscriber.pump.add(subscription)
         return subscription
+
+    def keeps(self, feed: Feed) -> bool:
+        """Whether `feed` is the one that is kept up to date: who opened it may have been on their way for too long."""
+        return self.feeds.get(feed.stream_id) is feed
 
     def _kept(self, feed: Feed) -> Feed:
         """The feed that is kept up to date: `feed`, unless another one has taken its place."""
@@ -150,13 +157,15 @@ class Hub:
         self._forget_if_unused(subscription.feed)
 
     def _forget_if_unused(self, feed: Feed) -> None:
-        if not feed.empty or self.feeds.get(feed.stream_id) is not feed:
+        if not feed.empty or not self.keeps(feed):
             return
         self.replay.count(feed, -feed.ring.size)
         del self.feeds[feed.stream_id]
         self.ephemeral.discard(feed.name)
         if feed.gap_timer is not None:
+            # Not only cancelled: the feed may be kept again.
             feed.gap_timer.cancel()
+            feed.gap_timer = None
 
     # What is heard of new records
 

@@ -14,10 +14,13 @@ from .protocol import REJECT_UNRECOVERED, SubscribeRequest, SubscribeResult
 async def open_feed(engine: Engine, identity: Identity, request: SubscribeRequest) -> tuple[Stream, Feed]:
     """The stream that `identity` asks for, and its feed, which is not behind the client. Raises UnknownStream."""
     stream = await _find_or_create(engine, identity, request.channel)
-    feed = await engine.hub.open(stream)
-    if request.recover and request.offset > feed.last:
-        await engine.hub.catch_up(feed, stream)
-    return stream, feed
+    while True:
+        feed = await engine.hub.open(stream)
+        if request.recover and request.offset > feed.last:
+            await engine.hub.catch_up(feed, stream)
+        # Forgotten meanwhile, and another one kept in its place, which may be behind the client.
+        if engine.hub.keeps(feed):
+            return stream, feed
 
 
 async def _find_or_create(engine: Engine, identity: Identity, name: str) -> Stream:

@@ -110,6 +110,9 @@ class Session:
             for number, command in enumerate(protocol.decode(frame), 1):
                 if self.closing is None:
                     await self._run(command)
+                if self._connect_seen and self.identity is None:
+                    # The connect has failed, on which the rest of its frame counts: the client is to try all of it again.
+                    break
                 if number % TURN == 0:
                     await asyncio.sleep(0)
         except Disconnect as disconnect:
@@ -180,7 +183,7 @@ class Session:
             self.subscribing = False
         # No await from here to the reply: the feed must not move in between.
         subscription = self.engine.hub.subscribe(feed, self, position, request.join_leave and stream.join_leave)
-        self.subscriptions[name] = subscription
+        self.subscriptions[name] = pending.opened = subscription
         self._streams[subscription] = stream
         self._control(protocol.reply(number, "subscribe", result_of(request, stream, subscription.feed, position)))
         if self.member is not None:
@@ -222,10 +225,13 @@ class Session:
 
     def judge(self, name: str, asked: Subscription | Pending, verdict: Stream | Unsubscribe) -> None:
         """What the right to read the stream `name` has become; `asked` is the subscription that it was read for."""
-        if self.subscriptions.get(name) is not asked:
-            return
-        if verdict == STREAM_REMOVED and isinstance(asked, Pending):
-            # It may be about to create the stream, and reads for itself whether there is one.
+        if isinstance(asked, Pending):
+            if verdict == STREAM_REMOVED:
+                # It may be about to create the stream, and reads for itself whether there is one.
+                return
+            # It may have begun meanwhile, by what was read before the change.
+            asked = asked.opened or asked
+        if self.closing is not None or self.subscriptions.get(name) is not asked:
             return
         if isinstance(verdict, Unsubscribe):
             self.end(name, verdict)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from realtime import hints, hub, protocol
 from realtime.errors import INSUFFICIENT_STATE, STREAM_REMOVED
@@ -360,6 +361,64 @@ def test_a_feed_that_was_forgotten_before_its_caller_subscribed_is_kept_and_coun
         with world.hub.waiter(feed) as waiter:
             assert waiter.feed is feed
             assert world.hub.replay.size == feed.ring.size > 0
+
+    scenario(body)
+
+
+def test_a_feed_that_is_kept_again_fills_its_gaps() -> None:
+    async def body(world: World) -> None:
+        feed = await world.hub.open(world.database.stream)
+        with world.hub.waiter(feed):
+            world.database.commit(2)
+            world.hub.take_hint(blob(world.database.commit(1)))
+            # It is forgotten while it waits for what is missing.
+        with world.hub.waiter(feed):
+            await asyncio.sleep(3)
+            assert (feed.last, feed.early) == (3, {})
+
+    scenario(body)
+
+
+def test_a_feed_that_is_kept_again_while_another_is_opened_is_that_of_everybody() -> None:
+    async def body(world: World) -> None:
+        feed = await world.hub.open(world.database.stream)
+        with world.hub.waiter(feed):
+            pass
+        gate, look = asyncio.Event(), world.database.run
+
+        async def slow_look(read: Any, *args: Any) -> Any:
+            await gate.wait()
+            return await look(read, *args)
+
+        world.database.run = slow_look  # type: ignore[method-assign]
+        opening = asyncio.create_task(world.hub.open(world.database.stream))
+        await asyncio.sleep(1)
+        assert world.hub.feeds == {}
+        with world.hub.waiter(feed):
+            gate.set()
+            assert await opening is feed
+            assert world.hub.feeds == {STREAM_ID: feed}
+
+    scenario(body)
+
+
+def test_a_feed_that_could_not_be_opened_is_forgotten() -> None:
+    async def body(world: World) -> None:
+        look = world.database.run
+
+        async def fail(read: Any, *args: Any) -> Any:
+            raise OperationalError
+
+        async def fail_after(read: Any, *args: Any) -> Any:
+            world.database.run = fail  # type: ignore[method-assign]
+            return await look(read, *args)
+
+        world.ticker.cancel()
+        world.database.run = fail_after  # type: ignore[method-assign]
+        with pytest.raises(OperationalError):
+            await world.hub.open(world.database.stream)
+        await asyncio.sleep(hub.UNUSED_SECONDS + 1)
+        assert world.hub.feeds == {}
 
     scenario(body)
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from realtime import access
+from realtime.cursor import Feed
 from realtime.engine import Engine
 from realtime.errors import ACCESS_REVOKED, SLOW
 from realtime.group_read import GroupRead
@@ -93,6 +95,28 @@ async def test_a_position_that_the_hub_has_not_heard_of_is_caught_up_with(engine
     result = await bob.ask("subscribe", channel="room", recover=True, offset=7, epoch="epoch")
     assert (result["recovered"], result["offset"]) == (True, 7)
     assert await alice.received(2) == [6, 7]
+
+
+async def test_a_feed_that_another_one_has_replaced_is_opened_again(engine: Engine, alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy loop it may be forgotten before it is used, and one that is behind be used again: a cursor must not stand beyond it."""
+    stream, open_feed = await room(), engine.hub.open
+    old = await open_feed(stream)
+    engine.hub._forget_if_unused(old)
+    await elsewhere(append, "room", "6")
+    with ExitStack() as readers:
+
+        async def open_and_lose(stream: Stream) -> Feed:
+            feed = await open_feed(stream)
+            if feed is not old:
+                engine.hub._forget_if_unused(feed)
+                readers.enter_context(engine.hub.waiter(old))
+            return feed
+
+        monkeypatch.setattr(engine.hub, "open", open_and_lose)
+        result = await alice.ask("subscribe", channel="room", recover=True, offset=6, epoch="epoch")
+        assert (result["recovered"], result["offset"]) == (True, 6)
+        await elsewhere(append, "room", "7")
+        assert await alice.received(1) == [7]
 
 
 async def test_replies_go_before_what_is_replayed(alice: Client) -> None:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from project.users.models import Session as SessionRow
 from realtime import access, credentials
 from realtime.engine import Engine
+from realtime.errors import SLOW
 from realtime.group_read import GroupRead
 from realtime.models import ApiKey, Audience, Notice, Stream
 
@@ -123,6 +124,60 @@ async def test_in_the_middle_of_a_subscribe(
     assert client.session.subscriptions == {}
     await more_records(client)
     assert client.pushes("pub") == []
+
+
+@pytest.mark.parametrize("change, name, code", [(end_membership, "alice", 2403), (leave_group, "carol", 2403), (archive, "alice", 2404)])
+async def test_as_a_subscription_begins(
+    engine: Engine, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch, change: Any, name: str, code: int
+) -> None:
+    """Access is read, then taken away; and while that is found out about the subscribe under way, it becomes a subscription."""
+    client = await enter(engine, cookies, name)
+    opened, opening = asyncio.Event(), asyncio.Event()
+    judged, judging = threading.Event(), threading.Event()
+    open_feed, judge = engine.hub.open, access.judge
+
+    async def slow_open(stream: Stream) -> Any:
+        feed = await open_feed(stream)
+        opening.set()
+        await opened.wait()
+        return feed
+
+    def slow_judge(asked: Any) -> Any:
+        found = judge(asked)
+        judging.set()
+        judged.wait(10)
+        return found
+
+    monkeypatch.setattr(engine.hub, "open", slow_open)
+    subscribing = asyncio.create_task(client.ask("subscribe", channel="club"))
+    await opening.wait()
+    monkeypatch.setattr(access, "judge", slow_judge)
+    await elsewhere(change, name, cookies[name])
+    await asyncio.to_thread(judging.wait, 10)
+    opened.set()
+    assert isinstance(await subscribing, dict)
+    # No later look is to find it out.
+    client.session.checked = engine.loop.time() + 1_000
+    judged.set()
+    await eventually(lambda: outcome(client) == {"club": code})
+    assert await more_records(client) == []
+
+
+async def test_a_connection_that_ends_while_it_is_looked_at_ends_no_other(
+    engine: Engine, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, carol = [await enter(engine, cookies, name, "club") for name in ("alice", "carol")]
+    judge = access.judge
+
+    def judge_late(asked: Any) -> Any:
+        found = judge(asked)
+        engine.loop.call_soon_threadsafe(alice.session.close, SLOW)
+        return found
+
+    monkeypatch.setattr(access, "judge", judge_late)
+    await elsewhere(archive, "", "")
+    await eventually(lambda: outcome(carol) == {"club": 2404})
+    assert (alice.closing, carol.closing) == (3008, None)
 
 
 async def test_in_the_middle_of_a_connect(engine: Engine, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
