@@ -10,7 +10,7 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from realtime.uvicorn_server import HEAD_SECONDS, TURN_BYTES, Server, WebSocket
+from realtime.uvicorn_server import HEAD_BYTES, HEAD_SECONDS, TURN_BYTES, Http, Server, WebSocket
 
 from .end_to_end.rawsocket import HANDSHAKE, PING, TEXT, frame
 from .waiting import eventually
@@ -81,6 +81,16 @@ async def socket(app: App, transport: Transport) -> AsyncIterator[WebSocket]:
     await asyncio.gather(*state.tasks)
 
 
+@pytest.fixture
+async def http(app: App, transport: Transport) -> AsyncIterator[Http]:
+    state = ServerState()
+    http = Http(Config(app, log_config=None), state, {})
+    http.connection_made(transport)
+    yield http
+    http.connection_lost(None)
+    await asyncio.gather(*state.tasks, return_exceptions=True)
+
+
 @pytest.mark.parametrize(
     ("cycle", "timer", "ends"),
     [
@@ -101,6 +111,33 @@ async def test_who_takes_too_long_over_a_head_is_ended(cycle: Any, timer: Any, e
     assert not transport.closed
     server.sweep(HEAD_SECONDS + 1)
     assert transport.closed == ends
+
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "filler"),
+    [(GET + b"X: ", b"x"), (GET, b"a: b\r\n"), (b"GET /", b"x"), (b"", b"\r\n"), (POST + b"1;", b"x"), (POST + b"0\r\nX: ", b"x")],
+    ids=["a header", "many headers", "a path", "nothing", "what follows a length", "a trailer"],
+)
+async def test_a_head_without_an_end_is_cut_off(begun: bytes, filler: bytes, http: Http, transport: Transport, app: App) -> None:
+    http.data_received(begun)
+    piece = filler * (10_000 // len(filler))
+    for _ in range(HEAD_BYTES // len(piece)):
+        http.data_received(piece)
+    assert not transport.closed
+    http.data_received(piece)
+    assert transport.closed
+
+
+async def test_a_large_body_is_no_head(http: Http, transport: Transport, app: App) -> None:
+    http.data_received(POST)
+    for _ in range(20):
+        http.data_received(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
+    http.data_received(b"0\r\n\r\n" + GET + b"X: " + b"x" * HEAD_BYTES)
+    assert not transport.closed
 
 
 async def test_who_sends_thousands_of_tiny_frames_keeps_nobody_else_waiting(socket: WebSocket, transport: Transport, app: App) -> None:
