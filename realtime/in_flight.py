@@ -12,10 +12,9 @@ from .journal import Outcome
 
 
 class InFlight:
-    def __init__(self, engine: Engine, client: str, wake: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, client: str) -> None:
         self._engine = engine
         self._client = client
-        self._wake = wake
         self._ephemeral = Ephemeral(engine)
         # Begun, and without an outcome.
         self._count = 0
@@ -49,11 +48,9 @@ class InFlight:
             await self._landed.wait()
 
     def land(self) -> None:
-        """One of them has its outcome. When the connection is closing, it may have waited for just that."""
+        """One of them has its outcome, and is about to be answered."""
         self._count -= 1
         self._landed.set()
-        if self._closed:
-            self._wake()
 
     def close(self) -> None:
         """The connection is closing: nobody waits for room any more. What is on its way arrives."""

@@ -75,7 +75,7 @@ class Session:
         self.member: Member | None = None
         self.outbox = Outbox(engine.limits, wake)
         self.pump = Pump(self.outbox, engine.hub.replay.step, engine.hub.end)
-        self.in_flight = InFlight(engine, self.client, wake)
+        self.in_flight = InFlight(engine, self.client)
         # By stream name. And whether one of them is under way.
         self.subscriptions: dict[str, Subscription | Pending] = {}
         self.subscribing = False

@@ -11,12 +11,12 @@ from channels.testing import WebsocketCommunicator
 
 from realtime.consumers import WebSocketConsumer, admit
 from realtime.engine import Engine
-from realtime.errors import SLOW, STALE
+from realtime.errors import SHUTDOWN, SLOW, STALE
 from realtime.models import Audience, Stream
 from realtime.outbox import Frame
 from realtime.session import Session
 
-from .core import cookie, person, running
+from .core import busy, cookie, person, running
 from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,7 +107,6 @@ async def test_a_foreign_page_is_accepted_and_closed_before_anything_is_read(
     assert (await found.connect())[0]
     assert await close_of(found) == (3507, "permission denied")
     await found.send_to(text_data=CONNECT)
-    assert await found.receive_nothing()
     assert engine.sessions == set()
     await found.disconnect()
 
@@ -135,8 +134,21 @@ async def test_what_was_answered_goes_out_before_the_close(engine: Engine) -> No
     assert json.loads(await found.receive_from())["id"] == 1
     assert await close_of(found) == (3501, "bad request")
     await found.send_to(text_data=CONNECT)
-    assert await found.receive_nothing()
     await found.disconnect()
+
+
+async def test_a_publish_on_its_way_is_answered_before_a_shutdown_closes_its_connection(engine: Engine, session_key: str) -> None:
+    found = await opened(**OWN, cookie=f"sessionid={session_key}")
+    await found.send_to(text_data=CONNECT)
+    await found.receive_from()
+    gate = await busy(engine.journal)
+    await found.send_to(text_data='{"id":2,"publish":{"channel":"room","data":1}}')
+    await eventually(lambda: engine.journal.waiting == 1)
+    (await the_session(engine)).close(SHUTDOWN)
+    gate.set()
+    await eventually(lambda: engine.journal.waiting == 0)
+    assert json.loads(await found.receive_from()) == {"id": 2, "publish": {}}
+    assert await close_of(found) == (3001, "shutdown")
 
 
 async def test_a_slow_connection_is_closed_without_what_waits_for_it(engine: Engine) -> None:
