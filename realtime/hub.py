@@ -305,7 +305,7 @@ class Hub:
         if feed.newest is not None:
             feed.newest.append(records, lines)
         for record in records:
-            if offset := protocol.redacted_offset(record):
+            if offset := protocol.redacted_offset(record.tags):
                 self.replay.forget(feed, offset)
         feed.known = max(feed.known, feed.last)
         feed.used = time.monotonic()

@@ -14,7 +14,7 @@ from .audit import Actor, note
 from .errors import BadRequest
 from .items import Item, bytes_of
 from .models import ApiKey, Namespace, Record, Stream
-from .protocol import REDACTS
+from .protocol import REDACTS, redacted_offset
 from .publishing import publish_within
 from .rollups import roll_again
 from .scopes import StoredScope
@@ -154,7 +154,7 @@ def redact(actor: Actor, stream: Stream, offset: int, reason: str = "") -> bool:
         record = Record.objects.filter(stream=stream, offset=offset).first()
         if record is None:
             raise BadRequest("offset", f"{offset} is not kept in {stream.name!r}")
-        if REDACTS in record.tags:
+        if redacted_offset(record.tags):
             raise BadRequest("offset", f"{offset} of {stream.name!r} is a redaction")
         if not record.data:
             return False

@@ -253,11 +253,11 @@ class Publication(msgspec.Struct, array_like=True, gc=False):
     device_time: int | None = None
 
 
-def redacted_offset(record: Publication) -> int:
-    """The offset of the record that `record` redacts; 0 for every other record."""
-    if REDACTS not in record.tags:
+def redacted_offset(tags: str) -> int:
+    """The offset of the record that one with `tags` (JSON, or empty) redacts; 0 for every other record."""
+    if REDACTS not in tags:
         return 0
-    tag = msgspec.json.decode(record.tags).get(REDACTS, "")
+    tag = msgspec.json.decode(tags).get(REDACTS, "")
     return int(tag) if tag.isascii() and tag.isdecimal() else 0
 
 

@@ -34,10 +34,11 @@ _ROLL_RECORDS = f"""
     WHERE stream_id = %s AND "offset" > %s AND "offset" <= %s AND {IS_NUMBER}
     GROUP BY 1, 2, 3, 4
 """
+# A sum beyond a double is infinite, and two such of either sign add up to NULL: one that failed would keep every stream waiting.
 _ROLL_BLOCKS = f"""
     INSERT INTO {_ROLLUPS} ({_COLUMNS})
     SELECT stream_id, size * {FACTOR}, block / {FACTOR}, field, min(first_time), max(last_time),
-        min(minimum), max(maximum), total(total), sum(count)
+        min(minimum), max(maximum), coalesce(total(total), 0), sum(count)
     FROM {_ROLLUPS}
     WHERE stream_id = %s AND size = %s AND block >= %s AND block < %s
     GROUP BY 1, 2, 3, 4

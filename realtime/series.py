@@ -28,7 +28,7 @@ MAX_RAW = 50_000
 
 _SPANS = "WITH span(first, beyond) AS (VALUES {values})"
 _POINTS = f"""
-    {_SPANS} SELECT field, (first_time - %s) / %s, min(minimum), max(maximum), total(total), sum(count)
+    {_SPANS} SELECT field, (first_time - %s) / %s, min(minimum), max(maximum), coalesce(total(total), 0), sum(count)
     FROM span CROSS JOIN {Rollup._meta.db_table} ON stream_id = %s AND size = %s AND block >= first AND block < beyond
     WHERE {{fields}} GROUP BY 1, 2
 """

@@ -190,7 +190,7 @@ def test_a_push_is_one_line_that_says_what_the_record_says(channel: str, record:
     rest = asdict(record)
     for field, default in (("offset", 0), ("time", None), ("key", ""), ("removed", False), ("device_time", None)):
         assert said.get(field, default) == rest[field]
-    assert protocol.redacted_offset(record) >= 0
+    assert protocol.redacted_offset(record.tags) >= 0
 
 
 @settings(max_examples=200)

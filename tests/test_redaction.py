@@ -108,6 +108,13 @@ def test_a_record_is_redacted_once_and_a_redaction_never() -> None:
             redact(offset)
 
 
+def test_no_tag_of_a_publisher_keeps_a_record_from_being_redacted() -> None:
+    make()
+    append("s", '"spam"', identity=device("*", "publish"), tags={"x": "redacts"})
+    assert redact(3)
+    assert Record.objects.get(offset=3).data == ""
+
+
 def test_a_failed_redaction_takes_nothing_away() -> None:
     make()
     Stream.objects.filter(name="s").update(archived="2026-01-01T00:00Z")
@@ -127,7 +134,7 @@ def test_nobody_but_operators_can_claim_a_redaction() -> None:
     "tags, offset", [("", 0), ('{"redacts":"12"}', 12), ('{"x":"redacts"}', 0), ('{"redacts":"-1"}', 0), ('{"redacts":"²"}', 0)]
 )
 def test_a_redaction_is_known_by_its_tag(tags: str, offset: int) -> None:
-    assert redacted_offset(Publication(20, "1", 0, tags=tags)) == offset
+    assert redacted_offset(tags) == offset
 
 
 # What readers get

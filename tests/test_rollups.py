@@ -100,6 +100,14 @@ def test_whole_numbers_do_not_overflow() -> None:
     assert rows()[0][6] == pytest.approx(16 * 2.0**63)
 
 
+def test_sums_beyond_a_double_keep_no_other_stream_waiting() -> None:
+    make(*['{"a":1.7e308}'] * 16, *['{"a":-1.7e308}'] * 16, *numbers(96))
+    make(*numbers(16), name="little")
+    roll()
+    assert [row[4:6] for row in rows(128)] == [(-1.7e308, 1.7e308)]
+    assert Rollup.objects.filter(stream__name="little").exists()
+
+
 def test_a_redacted_record_is_passed_over() -> None:
     make(*numbers(16))
     Record.objects.filter(offset=16).update(data="")

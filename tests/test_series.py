@@ -57,6 +57,11 @@ def test_a_time_has_a_first_moment_and_ends_before_its_last() -> None:
     assert ask(until=100, points=1).fields["a"].count == [10]
 
 
+def test_of_sums_beyond_a_double_the_extremes_are_told() -> None:
+    make([(1_000 + number, f'{{"a":{"-" * (number > 15)}1.7e308}}') for number in range(32)])
+    assert column(ask(points=1)) == [(1_000, -1.7e308, 1.7e308, 0, 32)]
+
+
 @pytest.mark.parametrize("asked", [{}, {"since": 5_000}, {"until": 5}, {"since": 5, "until": 6}])
 def test_a_time_without_records_has_no_points(asked: dict[str, int]) -> None:
     make([(1000, '{"a":1}'), (1001, '"text"')] if asked else [])
