@@ -69,6 +69,10 @@ def record(offset: int) -> Publication:
     return Publication(offset, f'"{"x" * (offset % 40)}"', 0)
 
 
+def blob(*runs: hints.Run) -> bytes:
+    return hints.encode(hints.Hint(list(runs)))
+
+
 class Client:
     """A client with an SDK's memory: it subscribes again where it stopped, and checks every offset it is given."""
 
@@ -174,10 +178,10 @@ class World:
 
     def publish(self, count: int) -> None:
         """Commit, and announce as badly as the adversary likes."""
-        blob = hints.encode(hints.Hint([self.database.commit(count)]))
+        said = blob(self.database.commit(count))
         for _ in range(self.chance.choice((1, 1, 2))):
             if self.chance.random() >= self.loss:
-                asyncio.get_running_loop().call_later(self.chance.choice((0, 0, 0.001, 0.01, 0.03, 0.5)), self.hub.take_hint, blob)
+                asyncio.get_running_loop().call_later(self.chance.choice((0, 0, 0.001, 0.01, 0.03, 0.5)), self.hub.take_hint, said)
 
     def client(self, pace: float = 0.0) -> Client:
         return Client(self.hub, self.database, self.chance, pace)
