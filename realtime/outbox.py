@@ -131,7 +131,8 @@ class Outbox:
         self._pressed = False
         # When the next ping is due, by the schedule; None before connect.
         self._next_ping: float | None = None
-        self._due = False
+        # Since when it has been due and could not go out; None while it is not.
+        self._due: float | None = None
         # Round trip of the last ping, in seconds.
         self.rtt: float | None = None
 
@@ -169,7 +170,7 @@ class Outbox:
         """The next frame: all that waits and may go; None when nothing may. After one, there is another only while something waits."""
         parts = self._take_parts()
         if self._needs_ping():
-            self._due = False
+            self._due = None
             parts.append(_PING)
             self._sent += len(_PING) + 1
             self._ping_sent = now
@@ -251,7 +252,7 @@ class Outbox:
         if self._next_ping is None or self._ping_sent is not None:
             return False
         self._pressed = self.unconfirmed * 2 > self.window
-        return self._pressed or self._due
+        return self._pressed or self._due is not None
 
     def pong(self, now: float) -> None:
         """Everything up to the ping has been received. A stray pong is ignored."""
@@ -276,6 +277,9 @@ class Outbox:
             alone = self.unconfirmed <= len(_PING) + 1
             return NO_PONG if alone and waited > self._limits.pong_seconds else None
         if self._next_ping is not None and now >= self._next_ping:
-            self._due = True
+            self._due = now if self._due is None else self._due
+            if now - self._due > self._limits.progress_seconds:
+                # The server has taken nothing since: its reader stopped before there was a ping to answer.
+                return SLOW
             self.wake()
         return None

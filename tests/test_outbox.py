@@ -244,3 +244,18 @@ def test_an_unanswered_ping_closes_sooner_when_nothing_else_is_on_its_way(data: 
     desk.outbox.tick(1_000.0)
     desk.drain(1_000.0)
     assert desk.outbox.tick(1_000.0 + after) == close
+
+
+def test_a_reader_that_stops_before_there_is_a_ping_to_answer_is_closed_as_well() -> None:
+    """The server takes nothing any more, neither data nor ping."""
+    desk = Desk()
+    assert [desk.outbox.tick(now) for now in (1_000.0, 1_030.0, 1_030.1)] == [None, None, SLOW]
+
+
+def test_a_ping_that_goes_out_late_is_waited_for_like_any_other() -> None:
+    desk = Desk()
+    desk.outbox.tick(1_000.0)
+    desk.drain(1_029.0)
+    assert desk.outbox.tick(1_037.0) is None
+    desk.outbox.pong(1_037.0)
+    assert [desk.outbox.tick(now) for now in (1_054.0, 1_084.0, 1_084.1)] == [None, None, SLOW]
