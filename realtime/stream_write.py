@@ -190,20 +190,22 @@ def _number(name: str, text: str) -> int | None:
 
 # Many records: each is an envelope
 
+Line = bytes | msgspec.Raw
+
 
 def _lines(body: bytes) -> list[tuple[int, bytes]]:
     """The lines of NDJSON with their numbers; blank ones are nothing."""
     return [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
 
 
-def _elements(body: bytes) -> list[tuple[int, bytes]]:
+def _elements(body: bytes) -> list[tuple[int, msgspec.Raw]]:
     try:
-        return list(enumerate((bytes(element) for element in msgspec.json.decode(body, type=list[msgspec.Raw])), 1))
+        return list(enumerate(msgspec.json.decode(body, type=list[msgspec.Raw]), 1))
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadRequest("body", f"is not a JSON array: {error}") from None
 
 
-async def _publish_batch(request: Request, identity: Identity, lines: Sequence[tuple[int, bytes]], content_type: bytes) -> Answer:
+async def _publish_batch(request: Request, identity: Identity, lines: Sequence[tuple[int, Line]], content_type: bytes) -> Answer:
     _check_batch(request, len(lines))
     items = [_item(request.stream, identity, line) for _, line in lines]
     request.count_publishes(identity, len(lines))
@@ -231,7 +233,7 @@ def _check_batch(request: Request, count: int) -> None:
             raise BadRequest(name, "is for a single record: in a batch it is a field of each line")
 
 
-def _item(stream: str, identity: Identity, line: bytes) -> Item | BadRequest:
+def _item(stream: str, identity: Identity, line: Line) -> Item | BadRequest:
     try:
         envelope = msgspec.json.decode(line, type=Envelope)
         data = payload_of(envelope)
