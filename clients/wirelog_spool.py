@@ -753,7 +753,7 @@ def take(spool: Spool, number: int, line: bytes, options: argparse.Namespace) ->
             fields = data if isinstance(data, dict) else {}
             key = fields.get(options.key_field)
             spool.put(data, fields.get(options.time_field), None if key is None else str(key))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         print(f"Line {number} is left out: {error}", file=sys.stderr)
         return False
     return True

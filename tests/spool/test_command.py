@@ -46,9 +46,9 @@ def test_the_command_leaves_bad_lines_out_and_says_which(
 ) -> None:
     monkeypatch.setenv("WIRELOG_KEY", "wl_ab_secret")
     place = ["--url", server.url, "--stream", "iot:shed", "--folder", str(tmp_path)]
-    assert run(monkeypatch, *place, stdin=b'1\n{"broken\nNaN\n\xff\n2\n') == 1
+    assert run(monkeypatch, *place, stdin=b'1\n{"broken\nNaN\n\xff\n%b\n2\n' % (b"[" * 100_000)) == 1
     assert server.values == [1, 2]
-    assert [line[:18] for line in capsys.readouterr().err.splitlines()] == [f"Line {number} is left out" for number in (2, 3, 4)]
+    assert [line[:18] for line in capsys.readouterr().err.splitlines()] == [f"Line {number} is left out" for number in (2, 3, 4, 5)]
 
 
 @pytest.mark.parametrize("time", ["x", -1, 1e300, [1]])
