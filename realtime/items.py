@@ -20,6 +20,9 @@ MAX_TAGS = 32
 MAX_CONTENT_TYPE = 100
 # What a column holds.
 MAX_TIME = 2**63 - 1
+# Of a payload that travels as JSON, whatever a stream allows: with labels of 56 KiB it must fit a message, which older Python clients
+# come back for ever after when it is over 1 MiB. Bytes travel by their URL.
+MAX_JSON = 917_504
 
 
 # What a publisher says of a record beside its payload: the same names at every door.
@@ -122,9 +125,10 @@ def check_text(name: str, text: object, longest: int, ascii_only: bool = False) 
         raise BadRequest(name, f"must be at most {longest} printable characters{' of ASCII' if ascii_only else ''}")
 
 
-def largest_payload(stream: Stream) -> int:
+def largest_payload(stream: Stream, blob: bool = False) -> int:
     """In bytes."""
-    return stream.max_payload or limit("PAYLOAD_BYTES")
+    largest = stream.max_payload or limit("PAYLOAD_BYTES")
+    return largest if blob else min(largest, MAX_JSON)
 
 
 def size_of(item: Item, largest: int) -> int:

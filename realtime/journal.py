@@ -223,7 +223,7 @@ def _check_head(item: Item, stream: Stream) -> None:
 def _check_for(item: Item, stream: Stream) -> None:
     if stream.archived is not None:
         raise StreamArchived(stream.name)
-    largest = largest_payload(stream)
+    largest = largest_payload(stream, item.blob is not None)
     if (size := size_of(item, largest)) > largest:
         raise PayloadTooLarge(stream.name, size, largest)
     if not stream.durable and (item.expect_offset is not None or item.blob is not None):

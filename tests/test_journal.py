@@ -10,10 +10,11 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from realtime import hints, journal
+from realtime import hints, journal, protocol
 from realtime.access import ANONYMOUS, Identity
 from realtime.errors import BadRequest, Conflict, InternalError, PayloadTooLarge, StorageFull, WirelogError
-from realtime.items import Item
+from realtime.history import history
+from realtime.items import MAX_JSON, MAX_KEY, MAX_TAGS, Item
 from realtime.journal import Appended, Outcome
 from realtime.models import Audience, Membership, Record, Stream
 
@@ -121,6 +122,21 @@ def test_the_limit_of_a_stream_counts_bytes(limit: int, data: str, size: int) ->
 def test_a_stream_may_take_more_than_the_default() -> None:
     Stream.objects.filter(name="a").update(max_payload=200_000)
     assert offsets([one(data=f'"{"x" * 199_998}"')]) == [1]
+
+
+def test_json_is_never_too_large_for_a_message() -> None:
+    Stream.objects.filter(name="a").update(max_payload=2_000_000)
+    largest = f'"{"x" * (MAX_JSON - 2)}"'
+    labels = {"key": "\U0001f600" * MAX_KEY, "publisher": "9" * 200, "client": "c" * 36}
+    tags = {f"{number:02}".ljust(MAX_KEY, "\U0001f600"): "\U0001f600" * MAX_KEY for number in range(MAX_TAGS)}
+    outcome = one(data=largest, tags=tags, **labels)
+    assert isinstance(outcome, Appended)
+    assert outcome.publication is not None
+    assert len(protocol.publication_push(protocol.quote("s" * 128), outcome.publication).encode()) <= 1_048_576
+    page = history(Identity("7", "", superuser=True), protocol.HistoryRequest("a", 1))
+    assert len(protocol.reply(1, "history", page)) <= protocol.MAX_REPLY
+    assert refused(one(data=f"{largest} ")) == (413, f"payload too large: {MAX_JSON + 1} bytes, 'a' takes at most {MAX_JSON}")
+    assert offsets([one(data="", blob=b"x" * 2_000_000)]) == [2]
 
 
 def test_a_blob_counts_by_its_bytes() -> None:
@@ -322,7 +338,8 @@ def test_what_a_failed_transaction_means(sentence: str, error: type[WirelogError
 APPEND = """
 import select, sys
 import django; django.setup()
-from realtime.items import Item
+from realtime.history import history
+from realtime.items import MAX_JSON, MAX_KEY, MAX_TAGS, Item
 from realtime.journal import append_now
 def append():
     append_now([Item("a", "1", publisher="other"), Item("a", "2", publisher="other")])
