@@ -17,7 +17,7 @@ from . import access, credentials, hints, notices
 from .conf import data_folder, limit, option
 from .control import Control, Controlled
 from .cursor import Subscriber
-from .errors import SHUTDOWN
+from .errors import SHUTDOWN, InternalError
 from .group_commit import Journal
 from .group_read import GroupRead
 from .guesses import Guesses
@@ -216,11 +216,11 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(DatabaseError):
+        with contextlib.suppress(DatabaseError, InternalError):
             await self.presence.stop()
         self._tick.stop()
         # The rest waits for threads, which call back to this loop.
-        with contextlib.suppress(DatabaseError, OSError):
+        with contextlib.suppress(DatabaseError, InternalError, OSError):
             # Behind all that was queued.
             await self.journal.run(self._highwater.note)
         await self._let_go()

@@ -136,7 +136,7 @@ class Journal:
         return appended
 
     async def run(self, job: Callable[[], T]) -> T:
-        """Run `job` in the write thread, between two batches."""
+        """Run `job` in the write thread, between two batches. Raises what it raises, and InternalError when nothing is sure any more."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Job(job, future))
         return await future
@@ -232,13 +232,26 @@ class Journal:
 
     def _run_job(self, job: _Job) -> None:
         try:
-            result = job.run()
-            self._in_place()
+            result = self._do(job)
         except Exception as error:  # noqa: BLE001
             # The edge of the thread: the caller gets the error.
             self._loop.call_soon_threadsafe(_settle, job.future, None, error)
         else:
             self._loop.call_soon_threadsafe(_settle, job.future, result, None)
+
+    def _do(self, job: _Job) -> Any:
+        """What a job has written counts no more than a publish would. Raises what it raises, and InternalError."""
+        if self._broken:
+            raise InternalError
+        try:
+            result = job.run()
+        except DatabaseError as error:
+            if is_fatal(error):
+                self._break(UNCONFIRMED)
+            raise
+        if not self._in_place():
+            raise InternalError
+        return result
 
     # On the loop
 

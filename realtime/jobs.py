@@ -12,6 +12,7 @@ from django.db import DatabaseError
 
 from . import notices
 from .engine import Engine
+from .errors import InternalError
 from .models import ServerProcess
 from .presence import fresh
 from .retention import prune_once
@@ -57,7 +58,9 @@ async def _turn(engine: Engine, job: Job, failing: set[Job]) -> bool:
         # The edge of the job: whatever it is, the others go on, and it is said once.
         if job not in failing:
             failing.add(job)
-            logger.warning("The job %s failed, and is tried again: %s", job.name, error, exc_info=not isinstance(error, DatabaseError))
+            logger.warning(
+                "The job %s failed, and is tried again: %s", job.name, error, exc_info=not isinstance(error, DatabaseError | InternalError)
+            )
         return False
     if job in failing:
         failing.discard(job)

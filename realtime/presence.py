@@ -23,7 +23,7 @@ from django.utils import timezone
 from . import access, hints, protocol, signals
 from .access import Identity
 from .conf import limit, option
-from .errors import NotAvailable
+from .errors import InternalError, NotAvailable
 from .group_commit import Journal
 from .models import ApiKey, Connection, Presence, ServerProcess, Stream
 from .protocol import ClientInfo, PresenceStatsResult
@@ -144,7 +144,7 @@ class PresenceBook:
             beat = loop.time() >= beat_at
             try:
                 await self.write(beat)
-            except DatabaseError as error:
+            except (DatabaseError, InternalError) as error:
                 # Without its heartbeat this process would be taken for dead: the next second tries again.
                 logger.warning("Who is connected could not be written: %s", error)
             else:

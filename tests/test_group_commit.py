@@ -317,10 +317,26 @@ async def test_what_is_written_to_a_file_that_is_not_in_its_place_is_not_acknowl
     assert desk.said[1:] == [group_commit.MOVED]
 
 
-async def test_that_the_file_is_gone_is_noticed_without_a_publish(desk: Desk, file: File) -> None:
+async def test_what_a_job_writes_to_a_file_that_is_not_in_its_place_is_not_acknowledged(desk: Desk, file: File) -> None:
+    await desk.journal.run(lambda: append("a", "1"))
     file.take_away()
-    await desk.journal.run(lambda: None)
+    with pytest.raises(InternalError):
+        await desk.journal.run(lambda: append("a", "2"))
+    file.put_back()
+    with pytest.raises(InternalError):
+        await desk.journal.run(lambda: append("a", "3"))
     await eventually(lambda: desk.said == [group_commit.MOVED])
+
+
+async def test_after_an_io_error_of_a_job_nothing_more_is_acknowledged(desk: Desk) -> None:
+    trouble = Trouble(OperationalError("disk I/O error"))
+    await trouble.befall(desk.journal)
+    with pytest.raises(OperationalError):
+        await desk.journal.run(lambda: append("a", "1"))
+    trouble.error = None
+    with pytest.raises(InternalError):
+        await desk.journal.append(Item("a", "2"))
+    assert desk.said == [group_commit.UNCONFIRMED]
 
 
 async def test_an_error_of_ours_fails_its_batch_and_not_the_journal(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
