@@ -215,7 +215,7 @@ class Hub:
                 continue
             if row is None:
                 self._end_all(feed, STREAM_REMOVED)
-            elif row.epoch != feed.epoch:
+            elif row.epoch != feed.epoch or (row.delivery == Delivery.NEWEST) != (feed.newest is not None):
                 self._end_all(feed, INSUFFICIENT_STATE)
             else:
                 self.take_heads({stream_id: row.head})

@@ -28,6 +28,7 @@ class Head(NamedTuple):
     stream_id: int
     epoch: str
     head: int
+    delivery: str
 
 
 class Tick:
@@ -115,7 +116,7 @@ class Tick:
         self._look_for_notices()
         wanted = self._subscribed()
         if wanted:
-            rows = Stream.objects.filter(pk__in=wanted).values_list("pk", "epoch", "head")
+            rows = Stream.objects.filter(pk__in=wanted).values_list("pk", "epoch", "head", "delivery")
             self._on_streams([Head(*row) for row in rows], wanted)
 
 

@@ -265,7 +265,7 @@ async def test_the_end_of_a_subscription_is_told_and_one_may_subscribe_again(
 ) -> None:
     await alice.ask("subscribe", channel="room")
     stream = await room()
-    engine.hub.take_streams([Head(stream.pk, epoch, 5)] if epoch else [], [stream.pk])
+    engine.hub.take_streams([Head(stream.pk, epoch, 5, stream.delivery)] if epoch else [], [stream.pk])
     assert [push["code"] for push in alice.pushes("unsubscribe")] == [code]
     assert await members(alice) == {}
     assert isinstance(await alice.ask("subscribe", channel="room"), dict)
@@ -286,6 +286,16 @@ async def test_an_epoch_that_changes_is_noticed_within_two_seconds(alice: Client
     await elsewhere(Stream.objects.filter(name="room").update, epoch="restored")
     await eventually(lambda: [push["code"] for push in alice.pushes("unsubscribe")] == [2500])
     assert (await alice.ask("subscribe", channel="room", recover=True, offset=5, epoch="epoch")).get("recovered") is None
+
+
+async def test_a_delivery_that_changes_is_that_of_every_reader_within_two_seconds(alice: Client, engine: Engine) -> None:
+    await elsewhere(Stream.objects.filter(name="room").update, delivery=Delivery.NEWEST)
+    await alice.ask("subscribe", channel="room")
+    await elsewhere(Stream.objects.filter(name="room").update, delivery=Delivery.EVERY)
+    await eventually(lambda: [push["code"] for push in alice.pushes("unsubscribe")] == [2500])
+    # A reader of the newest records alone is told the last one of these.
+    await alice.ask("subscribe", channel="room", recover=True, offset=3, epoch="epoch")
+    assert await alice.received(2) == [4, 5]
 
 
 @pytest.mark.parametrize("end", ["leave", "close"])
