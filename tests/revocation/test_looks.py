@@ -7,6 +7,7 @@ from django.db import DatabaseError
 
 from realtime import access
 from realtime.engine import Engine
+from realtime.models import Database
 
 from ..core import elsewhere, quiet
 from ..waiting import eventually
@@ -19,12 +20,16 @@ async def test_one_look_at_many_takes_as_many_queries_as_one_at_few(engine: Engi
     queries: list[str] = []
 
     def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        queries.append(sql)
+        # The mark of the database is read in these threads, too.
+        if "sqlite_sequence" not in sql and Database._meta.db_table not in sql:
+            queries.append(sql)
         return execute(sql, params, many, context)
 
     for name in [*cookies] * 3:
         if name != "bob":
-            await enter(engine, cookies, name, "open", "club")
+            client = await enter(engine, cookies, name, "open", "club")
+            # Not looked at by itself.
+            client.session.checked = engine.loop.time()
     await quiet(engine)
     for reader in engine.reads._connections:
         reader.execute_wrappers.append(count)
@@ -77,8 +82,9 @@ async def test_whoever_cannot_be_judged_has_to_come_back(
 
 
 async def test_everybody_is_looked_at_once_a_minute(engine: Engine, cookies: dict[str, str]) -> None:
+    before = engine.loop.time()
     clients = [await enter(engine, cookies, name) for name in ("alice", "bob", "key")]
     now = engine.loop.time()
-    assert all(now - 56 < client.session.checked <= now for client in clients)
+    assert all(before - 55 <= client.session.checked <= now for client in clients)
     engine.control.tick(max(client.session.checked for client in clients) + 55)
     await eventually(lambda: all(client.session.checked >= now for client in clients))
