@@ -109,8 +109,8 @@ class Tick:
 
     def _look_for_notices(self) -> None:
         while found := notices.after(self._newest_notice):
-            self._newest_notice = found[-1].pk
             self._on_notices(found)
+            self._newest_notice = found[-1].pk
 
     def compare(self) -> None:
         self._look_for_notices()
