@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 import pytest
 from django.core.management import call_command
 from django.test import Client as Browser
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from project.users.models import User
 from realtime.engine import Engine
@@ -23,8 +23,10 @@ REQUIRE_ALL = "WIRELOG_REQUIRE_ALL"
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples each time where everything must run; new ones elsewhere.
-settings.register_profile("wirelog", deadline=None, derandomize=os.environ.get(REQUIRE_ALL) == "1")
+# The same examples each time where everything must run; new ones elsewhere. How long they take to make is no matter.
+settings.register_profile(
+    "wirelog", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=os.environ.get(REQUIRE_ALL) == "1"
+)
 settings.load_profile("wirelog")
 
 Run = Callable[..., str]

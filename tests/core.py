@@ -24,7 +24,7 @@ from realtime.models import ApiKey, Stream
 from realtime.session import Session
 
 from .frames import taken
-from .waiting import eventually
+from .waiting import SECONDS, eventually
 
 T = TypeVar("T")
 Message = dict[str, Any]
@@ -116,7 +116,7 @@ async def busy(journal: Journal) -> threading.Event:
     def work() -> None:
         started.set()
         # A test that fails before it opens the gate must not hang.
-        gate.wait(10)
+        gate.wait(SECONDS)
 
     asyncio.run_coroutine_threadsafe(journal.run(work), asyncio.get_running_loop())
     await asyncio.to_thread(started.wait)

@@ -16,10 +16,9 @@ from project.asgi import application
 from realtime.engine import Engine
 
 from .core import running
-from .waiting import eventually_sync
+from .waiting import SECONDS, eventually_sync
 
 T = TypeVar("T")
-SECONDS = 10
 
 
 @dataclass(frozen=True)

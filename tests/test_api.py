@@ -6,7 +6,6 @@ from collections.abc import Awaitable
 from typing import Any
 
 import pytest
-from asgiref.testing import ApplicationCommunicator
 
 from realtime import api, operations, routing
 from realtime.access import ANONYMOUS, RIGHTS, Right
@@ -15,6 +14,7 @@ from realtime.engine import Engine
 from realtime.models import ApiKey, AuditEntry, Stream
 
 from .api_calls import ALL, Refused, call, key_of, refused
+from .communicators import Communicator
 from .core import append, busy, elsewhere
 from .waiting import eventually
 
@@ -164,7 +164,7 @@ async def ask(path: str, body: bytes, **headers: str) -> tuple[int, dict[bytes, 
         "client": ("192.0.2.9", 4711),
         "headers": [(b"host", b"testserver"), *((name.encode(), value.encode()) for name, value in headers.items())],
     }
-    client: Any = ApplicationCommunicator(routing.Application(None), scope)  # type: ignore[no-untyped-call]
+    client: Any = Communicator(routing.Application(None), scope)  # type: ignore[no-untyped-call]
     await client.send_input({"type": "http.request", "body": body})
     start = await client.receive_output()
     content = (await client.receive_output())["body"]

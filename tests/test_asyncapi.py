@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from asgiref.testing import ApplicationCommunicator
 from jsonschema import Draft7Validator
 
 from realtime import asyncapi, errors, protocol, routing
@@ -16,6 +15,7 @@ from realtime.errors import Close, Unsubscribe, WirelogError
 from realtime.models import Stream
 
 from . import core
+from .communicators import Communicator
 from .core import Client, api_key, elsewhere
 from .machine import ROOT
 from .waiting import eventually
@@ -92,7 +92,7 @@ def test_a_schema_is_one(name: str) -> None:
 
 async def test_it_is_served_to_everybody() -> None:
     scope = {"type": "http", "method": "GET", "path": "/api/asyncapi.yaml", "headers": [(b"host", b"any.example")]}
-    client: Any = ApplicationCommunicator(routing.Application(None), scope)  # type: ignore[no-untyped-call]
+    client: Any = Communicator(routing.Application(None), scope)  # type: ignore[no-untyped-call]
     await client.send_input({"type": "http.request", "body": b""})
     start, content = await client.receive_output(), await client.receive_output()
     assert (start["status"], dict(start["headers"])[b"content-type"]) == (200, b"application/yaml; charset=utf-8")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from channels.layers import get_channel_layer
-from channels.testing import WebsocketCommunicator
 
 from realtime.consumers import WebSocketConsumer, admit
 from realtime.engine import Engine
@@ -16,6 +15,7 @@ from realtime.models import Audience, Stream
 from realtime.outbox import Frame
 from realtime.session import Session
 
+from .communicators import SocketCommunicator
 from .core import busy, cookie, person, running
 from .waiting import eventually
 
@@ -38,18 +38,18 @@ async def engine(session_key: str) -> AsyncIterator[Engine]:
         yield found
 
 
-def socket(headers: dict[str, str] = OWN, subprotocols: list[str] | None = None) -> WebsocketCommunicator:
+def socket(headers: dict[str, str] = OWN, subprotocols: list[str] | None = None) -> SocketCommunicator:
     named = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return WebsocketCommunicator(WebSocketConsumer.as_asgi(), "/connection/websocket", named, subprotocols)
+    return SocketCommunicator(WebSocketConsumer.as_asgi(), "/connection/websocket", named, subprotocols)
 
 
-async def opened(**headers: str) -> WebsocketCommunicator:
+async def opened(**headers: str) -> SocketCommunicator:
     found = socket(headers or OWN)
     assert await found.connect() == (True, None)
     return found
 
 
-async def close_of(found: WebsocketCommunicator) -> tuple[int, str]:
+async def close_of(found: SocketCommunicator) -> tuple[int, str]:
     message = await found.receive_output()
     assert message["type"] == "websocket.close"
     return message["code"], message["reason"]
@@ -187,7 +187,7 @@ async def test_no_connection_is_a_member_of_the_channel_layer(engine: Engine) ->
 # However it ends
 
 
-async def subscribed(engine: Engine) -> WebsocketCommunicator:
+async def subscribed(engine: Engine) -> SocketCommunicator:
     found = await opened()
     await found.send_to(text_data=CONNECT + '\n{"id":2,"subscribe":{"channel":"room"}}')
     answers = ""

@@ -114,7 +114,7 @@ async def test_the_server_goes_on_reading_and_delivering_and_then_writing(full: 
             await engine.journal.append(Item("room", "2", alice))
         assert (await client.ask("history", channel="room", limit=10))["offset"] == 1
         assert await client.ask("publish", channel="cursors", data=3) == {}
-        assert await client.received(2) == [1, 0]
+        assert sorted(await client.received(2)) == [0, 1]
         full.free()
         assert await client.ask("publish", channel="room", data=4) == {}
         assert sorted(await client.received(3)) == [0, 1, 2]

@@ -23,6 +23,7 @@ from realtime.stream_write import Envelope
 from .core import api_key, append
 from .generated import STRINGS, TEXTS, bodies, fitting, spoiled, written
 from .plainhttp import Door, Reply
+from .waiting import SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -267,7 +268,7 @@ def test_a_body_that_stops_in_the_middle_changes_nothing(door: Door, key: str) -
     def stop(call: tuple[str, bytes], place: int) -> None:
         exchange = door.open("POST", call[0], {"X-API-Key": key}).give(call[1][:place], more=True)
         exchange.leave()
-        exchange.done.result(10)
+        exchange.done.result(SECONDS)
         assert exchange.sent == []
 
     stop()

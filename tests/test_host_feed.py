@@ -233,10 +233,12 @@ def test_the_command_publishes_until_it_is_stopped(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.django_db
-def test_the_command_refuses_to_feed_what_is_being_fed() -> None:
+def test_the_command_refuses_to_feed_what_is_being_fed(monkeypatch: pytest.MonkeyPatch) -> None:
     feed = HostFeed("pi-4")
     feed.ensure_stream()
     journal.append_batch(connections["default"], [feed.item()])
+    # Late enough, it would begin to feed for ever.
+    monkeypatch.setattr("realtime.management.commands.feed.now", lambda: Record.objects.get().received + 2_999)
 
     with pytest.raises(CommandError, match="host:pi-4 is being fed already"):
         call_command("feed", "host", "--name", "pi-4")

@@ -17,7 +17,7 @@ from realtime.jobs import Job
 from realtime.models import Kind, Rollup, ServerProcess, Stream
 
 from .core import append, elsewhere, running
-from .waiting import eventually
+from .waiting import SECONDS, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,9 +71,16 @@ async def test_a_job_is_done_until_nothing_is_left_and_asked_again_later(engine:
 
 async def test_jobs_take_turns(engine: Engine) -> None:
     endless, work = Work(10**9), Work(20)
-    async with Running(engine, endless.job, work.job):
+    # How many turns the one had had at each of the other.
+    had: list[int] = []
+
+    def unit() -> bool:
+        had.append(endless.turns)
+        return work()
+
+    async with Running(engine, endless.job, Job("work", unit, 0.05)):
         await eventually(lambda: work.left < 0)
-        assert endless.turns < 40
+    assert had[:21] == list(range(1, 22))
 
 
 def beside(started: timedelta, heartbeat: timedelta = timedelta()) -> uuid.UUID:
@@ -140,12 +147,12 @@ async def test_a_unit_that_is_under_way_ends_before_the_engine_does(transactiona
 
     def unit() -> bool:
         started.set()
-        go_on.wait(10)
+        go_on.wait(SECONDS)
         ended.append(True)
         return True
 
     async with running() as engine, Running(engine, Job("slow", unit, 1)):
-        await asyncio.to_thread(started.wait, 10)
+        await asyncio.to_thread(started.wait, SECONDS)
         engine.loop.call_later(0.05, go_on.set)
     assert ended == [True]
 

@@ -37,7 +37,8 @@ def guess(client: Client, times: int, **fields: Any) -> Any:
 def test_after_too_many_wrong_passwords_one_has_to_wait(client: Client, path: str) -> None:
     answer = guess(client, TRIES, path=path)
     assert answer.status_code == 429
-    assert answer["Retry-After"] == "900"
+    # From the last try on, of which a slow machine is some seconds past.
+    assert 840 < int(answer["Retry-After"]) <= 900
     page = answer.content.decode()
     assert "Too many tries" in page
     assert "Try again in 15 minutes." in page

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from asgiref.testing import ApplicationCommunicator
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -16,6 +15,7 @@ from realtime.access import RIGHTS, Right
 from realtime.errors import WirelogError
 from realtime.stream_api import PREFIX, ROUTES, Route
 
+from .communicators import Communicator
 from .machine import ROOT
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.encoded())
@@ -102,7 +102,7 @@ def test_every_error_is_listed_with_its_code() -> None:
 
 async def test_it_is_served_to_everybody() -> None:
     scope = {"type": "http", "method": "GET", "path": "/api/openapi.json", "headers": [(b"host", b"any.example")]}
-    client: Any = ApplicationCommunicator(routing.Application(None), scope)  # type: ignore[no-untyped-call]
+    client: Any = Communicator(routing.Application(None), scope)  # type: ignore[no-untyped-call]
     await client.send_input({"type": "http.request", "body": b""})
     start = await client.receive_output()
     body = (await client.receive_output())["body"]

@@ -173,7 +173,7 @@ async def test_everything_of_a_process_goes_with_it(engine: Engine, stream: Stre
 
 @pytest.mark.parametrize("alone, left", [(False, {"fresh"}), (True, set())])
 def test_a_process_that_starts_clears_away_the_dead_and_all_others_when_it_is_alone(stream: Stream, alone: bool, left: set[str]) -> None:
-    for name, age in (("fresh", 50), ("dead", 70)):
+    for name, age in (("fresh", 20), ("dead", 70)):
         present(stream, process(age), name)
     own = uuid.uuid4()
     presence.register(own, alone)
@@ -187,7 +187,7 @@ async def test_with_redis_the_members_of_other_live_processes_are_told_too(engin
     engine.presence.connected(mine)
     engine.presence.subscribed(mine, stream)
     await engine.presence.write()
-    theirs = await elsewhere(lambda: present(stream, process(50), "theirs"))
+    theirs = await elsewhere(lambda: present(stream, process(20), "theirs"))
     await elsewhere(lambda: present(stream, process(70), "dead"))
     assert set(await engine.presence.members(stream.pk)) == {mine.client}
     settings.WIRELOG = {**settings.WIRELOG, "REDIS_URL": "redis://example"}

@@ -241,7 +241,7 @@ class Property(TestCase):
         st.tuples(st.sampled_from(["publish", "end", "prune", "sweep"]), st.sampled_from(["", "a", "b"]), st.integers(1, 4)), max_size=25
     )
 
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     @given(actions, st.booleans(), st.integers(0, 4), st.integers(0, 4))
     def test_what_is_kept_is_dense_and_counted(self, actions: Any, protect: bool, records: int, size: int) -> None:
         Stream.objects.all().delete()

@@ -18,7 +18,7 @@ from realtime.protocol import Publication
 
 from .core import api_key, append, cookie
 from .plainhttp import Door, Exchange
-from .waiting import eventually_sync
+from .waiting import SECONDS, eventually_sync
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -181,4 +181,4 @@ def test_whom_it_does_not_concern_goes_on(
     append("club", '"second"')
     exchange.holds("second")
     exchange.leave()
-    exchange.done.result(10)
+    exchange.done.result(SECONDS)

@@ -1,13 +1,13 @@
 """What comes to which part of the application, and as what."""
 
-import asyncio
 from typing import Any
 
 import pytest
-from asgiref.testing import ApplicationCommunicator
 
 from project.asgi import application
 from realtime.routing import Application, route
+
+from .communicators import Communicator
 
 HTTP = {
     "type": "http",
@@ -25,7 +25,7 @@ def scope(path: str, **more: Any) -> dict[str, Any]:
 
 
 def client_of(scope: dict[str, Any]) -> Any:
-    return ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]
+    return Communicator(application, scope)  # type: ignore[no-untyped-call]
 
 
 async def get(path: str, **more: Any) -> tuple[int, dict[bytes, bytes]]:
@@ -108,7 +108,7 @@ async def test_a_foreign_server_may_ask_about_the_life_of_the_application() -> N
     for event in ("startup", "shutdown"):
         await client.send_input({"type": f"lifespan.{event}"})
         assert await client.receive_output() == {"type": f"lifespan.{event}.complete"}
-    await asyncio.wait_for(client.wait(), 1)
+    await client.wait()
 
 
 async def test_a_project_with_sockets_of_its_own_keeps_them() -> None:

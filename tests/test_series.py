@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -175,7 +175,7 @@ def test_spans_that_touch_are_one() -> None:
 
 
 class Property(TestCase):
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=40)
     @given(st.data())
     def test_it_says_what_the_records_say(self, data: st.DataObject) -> None:
         """Every record is counted once, in its own point or the one before; what is in no block is exact."""

@@ -16,7 +16,7 @@ from realtime.models import Audience, Delivery, Namespace, Record, Stream
 from realtime.tick import Head
 
 from .core import Client, append, cookie, elsewhere, person, quiet
-from .waiting import eventually
+from .waiting import SECONDS, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -306,12 +306,12 @@ async def test_a_connection_that_ends_while_it_subscribes_leaves_nothing_behind(
 
     def slow_judge(asked: Any) -> Any:
         entered.set()
-        gate.wait(10)
+        gate.wait(SECONDS)
         return access.judge(asked)
 
     monkeypatch.setattr(engine, "readable", GroupRead(engine.reads, slow_judge))
     subscribing = asyncio.create_task(alice.frame(alice.command("subscribe", channel="room")))
-    await asyncio.to_thread(entered.wait, 10)
+    await asyncio.to_thread(entered.wait, SECONDS)
     # Registered before access is read: what ends subscriptions finds it.
     assert list(alice.session.subscriptions) == ["room"]
     if end == "leave":

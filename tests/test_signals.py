@@ -17,7 +17,7 @@ from realtime.models import Stream
 
 from .core import Client, api_key, cookie, elsewhere, person
 from .machine import ROOT
-from .waiting import eventually
+from .waiting import SECONDS, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,7 +43,7 @@ def listen() -> Iterator[Callable[..., None]]:
     yield connect
     for signal, receiver in connected:
         signal.disconnect(receiver)
-    assert signals.outlet.flush(10)
+    assert signals.outlet.flush(SECONDS)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def heard(listen: Callable[..., None]) -> Heard:
 
 def following(heard: Heard, count: int) -> list[tuple[str, dict[str, Any]]]:
     """The next events; they follow the answers to what caused them."""
-    return [heard.get(timeout=10) for _ in range(count)]
+    return [heard.get(timeout=SECONDS) for _ in range(count)]
 
 
 # What is told
@@ -112,7 +112,7 @@ def test_a_process_that_serves_nothing_tells_its_own_receivers(heard: Heard) -> 
 def test_a_record_of_a_transaction_is_told_of_after_its_commit_or_never(heard: Heard) -> None:
     with transaction.atomic():
         publish("lobby", "kept")
-        assert signals.outlet.flush(10)
+        assert signals.outlet.flush(SECONDS)
         assert heard.empty()
     with transaction.atomic():
         publish("lobby", "undone")
@@ -157,18 +157,18 @@ async def test_publishing_goes_on_while_a_receiver_hangs(
     def hang(offset: int, **event: Any) -> None:
         told.append(offset)
         reached.set()
-        go.wait(10)
+        go.wait(SECONDS)
 
     listen(signals.published, hang)
     await apublish("lobby", 0)
-    assert reached.wait(10)
+    assert reached.wait(SECONDS)
     with caplog.at_level(logging.WARNING, "realtime.signals"):
         for number in range(20):
             await apublish("lobby", number)
     await eventually(lambda: outlet.lost == 17)
     assert len([record for record in caplog.records if "too slow" in record.message]) == 1
     go.set()
-    assert outlet.flush(10)
+    assert outlet.flush(SECONDS)
     assert told == [1, 2, 3, 4]
 
 
@@ -195,7 +195,7 @@ async def test_a_receiver_may_use_the_database_and_its_connection_is_closed_afte
     listen(signals.published, look)
     await apublish("lobby", 1)
     await eventually(lambda: len(found) == 2)
-    assert signals.outlet.flush(10)
+    assert signals.outlet.flush(SECONDS)
     head, connection = found
     assert head == 1
     with pytest.raises(Exception, match="closed database"):

@@ -16,6 +16,7 @@ from realtime.stream_download import defused
 
 from .core import append
 from .plainhttp import Door
+from .waiting import SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -99,7 +100,7 @@ def test_a_file_that_cannot_be_whole_is_broken_off(door: Door, room: Stream, gon
     append("room", *map(str, range(700)))
     Record.objects.filter(offset=gone).delete()
     exchange = door.open("GET", DOWNLOAD).give(b"")
-    exchange.done.result(10)
+    exchange.done.result(SECONDS)
     assert not exchange.complete
     assert len(exchange.body.splitlines()) == 300
 
@@ -122,6 +123,6 @@ def test_access_that_ends_breaks_it_off(door: Door, room: Stream, monkeypatch: p
     original = stream_download.read_page
     monkeypatch.setattr(stream_download, "read_page", read_page)
     exchange = door.open("GET", DOWNLOAD).give(b"")
-    exchange.done.result(10)
+    exchange.done.result(SECONDS)
     assert not exchange.complete
     assert json.loads(exchange.body.splitlines()[-1])["offset"] == 300

@@ -11,7 +11,7 @@ from realtime.models import ApiKey, Audience, Delivery, Record, Stream
 
 from .core import api_key, append
 from .plainhttp import Door, Exchange
-from .waiting import eventually_sync
+from .waiting import SECONDS, eventually_sync
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,7 +47,7 @@ def waiters(door: Door) -> int:
 
 def leave(exchange: Exchange) -> None:
     exchange.leave()
-    exchange.done.result(10)
+    exchange.done.result(SECONDS)
 
 
 def test_what_is_published_from_now_on_is_an_event(door: Door, room: Stream, key: dict[str, str]) -> None:

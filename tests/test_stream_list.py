@@ -21,9 +21,9 @@ def test_the_list_tells_of_each_stream_in_words_of_its_kind(page: Client, mika: 
     say("lobby", {"text": "restarting node 2"}, mika)
     say("host:pi", {"cpu": 14.2, "load": 0.42}, times=3)
     text = text_of(page.get("/"))
-    assert "People Lobby 1 lobby Mika Sato restarting node 2 0 s" in text
+    assert re.search(r"People Lobby 1 lobby Mika Sato restarting node 2 \d+ s ", text)
     assert "Machines Pi" in text
-    assert "CPU 14.2 % · load 0.42 0 s" in text
+    assert re.search(r"CPU 14.2 % · load 0.42 \d+ s ", text)
 
 
 def test_a_measurement_is_never_unread(page: Client) -> None:

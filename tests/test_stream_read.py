@@ -11,7 +11,7 @@ from realtime.retention import prune_once
 
 from .core import api_key, append, cookie, person
 from .plainhttp import Door, Reply, refused
-from .waiting import eventually_sync
+from .waiting import SECONDS, eventually_sync
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -191,7 +191,7 @@ def test_a_client_that_leaves_a_long_poll_leaves_nothing_behind(door: Door) -> N
     exchange = door.open("GET", f"{RECORDS}?wait=30").give(b"")
     eventually_sync(lambda: waiting(door) == 1)
     exchange.leave()
-    exchange.done.result(10)
+    exchange.done.result(SECONDS)
     assert (waiting(door), exchange.sent) == (0, [])
 
 

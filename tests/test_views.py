@@ -81,7 +81,7 @@ def test_a_feed_is_readable_without_javascript(page: Client, ana: User, mika: Us
     say("lobby", {"text": "Thanks."}, ana)
     say("lobby", {"fps": 12}, None)
     text = text_of(page.get("/s/lobby/"))
-    assert re.search(r"Today 1 Mika Sato \d\d:\d\d The lens. Boxes are right. 2 You \d\d:\d\d Thanks. 3", text)
+    assert re.search(r"(?:Today|Yesterday) 1 Mika Sato \d\d:\d\d The lens. Boxes are right. 2 You \d\d:\d\d Thanks. 3", text)
     assert '{"fps": 12}' in text
 
 

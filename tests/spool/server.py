@@ -12,6 +12,8 @@ from typing import Any
 from clients import wirelog_spool
 from clients.wirelog_spool import Spool
 
+from ..waiting import SECONDS
+
 LIMIT = wirelog_spool.SMALLEST_LIMIT
 Script = Callable[["Door"], bool]
 
@@ -125,7 +127,7 @@ class Held:
 
     def __call__(self, door: Door) -> bool:
         self.reached.set()
-        self.go.wait(10)
+        self.go.wait(SECONDS)
         return False
 
 
@@ -146,7 +148,7 @@ def fill(folder: Path, *values: Any, **options: Any) -> list[str]:
 def send(server: Server, folder: Path, **options: Any) -> dict[str, Any]:
     """Send all that waits in the folder; returns the status after that."""
     with spool(server, folder, **options) as found:
-        assert found.flush(10), found.status()
+        assert found.flush(SECONDS), found.status()
         return found.status()
 
 

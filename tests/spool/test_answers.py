@@ -11,6 +11,7 @@ import pytest
 from clients import wirelog_spool
 from clients.wirelog_spool import SEGMENTS, Spool
 
+from ..waiting import SECONDS
 from .server import (
     LIMIT,
     Door,
@@ -52,16 +53,16 @@ def test_what_may_be_good_in_a_moment_is_tried_again_with_the_same_keys(server: 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 423])
 def test_what_somebody_must_put_right_stops_the_sending_and_not_the_spool(server: Server, tmp_path: Path, status: int) -> None:
     with spool(server, tmp_path) as found:
-        found._rest = lambda seconds: paused.set() or go.wait(10)  # type: ignore[assignment, func-returns-value]
+        found._rest = lambda seconds: paused.set() or go.wait(SECONDS)  # type: ignore[assignment, func-returns-value]
         paused, go = threading.Event(), threading.Event()
         server.script.append(says(status, {"detail": "the reason"}))
         found.put(1)
-        assert paused.wait(10)
+        assert paused.wait(SECONDS)
         told = found.status()
         assert (told["state"], told["error"]) == ("refused", f"{status} the reason")
         found.put(2)
         go.set()
-        assert found.flush(10)
+        assert found.flush(SECONDS)
     assert server.values == [1, 2]
     assert json.loads((tmp_path / "cursor.json").read_text())["state"] == "idle"
 
@@ -117,7 +118,7 @@ def test_a_connection_that_the_server_gave_up_is_opened_again_at_once(server: Se
         for number in range(3):
             server.script.append(closes_when_idle)
             found.put(number)
-            assert found.flush(10)
+            assert found.flush(SECONDS)
     assert server.values == [0, 1, 2]
 
 
@@ -130,10 +131,10 @@ def test_pauses_double_up_to_the_longest_and_are_random(server: Server, tmp_path
     server.script += [says(503)] * 5 + [says(429, **{"Retry-After": "30"}), says(503, **{"Retry-After": "9" * 400})]
     with spool(server, tmp_path) as found:
         found.put(1)
-        assert found.flush(10)
+        assert found.flush(SECONDS)
         server.script.append(says(503))
         found.put(2)
-        assert found.flush(10)
+        assert found.flush(SECONDS)
     assert pauses == [2, 4, 8, 10, 10, 30, 3600, 2]
 
 
@@ -142,9 +143,9 @@ def test_trouble_is_told_once_and_being_paced_is_none(server: Server, tmp_path: 
     with spool(server, tmp_path) as found:
         found._rest = lambda seconds: None  # type: ignore[method-assign]
         found.put(1)
-        assert found.flush(10)
+        assert found.flush(SECONDS)
         server.script.append(says(429, **{"Retry-After": "1"}))
         found.put(2)
-        assert found.flush(10)
+        assert found.flush(SECONDS)
     told = [record.getMessage().partition(".")[0] for record in caplog.records if record.name == "wirelog_spool"]
     assert told == ["Waiting: 503 Service Unavailable", "Sending again"]

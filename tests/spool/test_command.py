@@ -14,13 +14,13 @@ from clients import wirelog_spool
 from clients.wirelog_spool import main
 
 from ..machine import ROOT
-from ..waiting import eventually_sync
+from ..waiting import SECONDS, eventually_sync
 from .server import Server, says, spool
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, stdin: bytes = b"") -> int:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-    return main(arguments)
+    return main(["--wait", str(SECONDS), *arguments])
 
 
 @pytest.fixture(autouse=True)

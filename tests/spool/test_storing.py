@@ -15,7 +15,7 @@ import pytest
 from clients import wirelog_spool
 from clients.wirelog_spool import SpoolError, SpoolFull
 
-from ..waiting import eventually_sync
+from ..waiting import SECONDS, eventually_sync
 from .server import LIMIT, Held, Server, fill, only, says, send, spool
 
 # Storing and forwarding
@@ -24,7 +24,7 @@ from .server import LIMIT, Held, Server, fill, only, says, send, spool
 def test_what_is_put_arrives_once_in_order_with_its_time_its_subject_and_its_tags(server: Server, tmp_path: Path) -> None:
     with spool(server, tmp_path) as found:
         keys = [found.put({"t": 1.5}, time=1_700_000_000.25), found.put("ż", key="door", tags={"unit": "C"}), found.put(None)]
-        assert found.flush(10)
+        assert found.flush(SECONDS)
     first, second, third = server.stored.values()
     assert list(server.stored) == keys
     assert first == {"idempotency_key": keys[0], "device_time": 1_700_000_000_250, "data": {"t": 1.5}}
@@ -57,7 +57,7 @@ def test_threads_may_put_at_the_same_time(server: Server, tmp_path: Path) -> Non
             thread.start()
         for thread in threads:
             thread.join()
-        assert found.flush(10)
+        assert found.flush(SECONDS)
     numbers = [int(key.rpartition(":")[2]) for key in server.stored]
     assert numbers == list(range(numbers[0], numbers[0] + 400))
     assert sorted(server.values) == sorted([*range(100)] * 4)
@@ -78,9 +78,9 @@ def test_closing_does_not_wait_for_a_server_that_hangs(server: Server, tmp_path:
     server.script.append(held)
     with spool(server, tmp_path) as found:
         found.put(1)
-        assert held.reached.wait(10)
+        assert held.reached.wait(SECONDS)
         found.close(0)
-        assert not found._thread.is_alive()
+        eventually_sync(lambda: not found._thread.is_alive())
     held.go.set()
 
 
@@ -169,7 +169,7 @@ def test_a_record_that_the_disk_did_not_confirm_was_not_taken(server: Server, tm
         with patch.object(os, "fsync", side_effect=OSError("no space")), pytest.raises(OSError, match="no space"):
             found.put("lost")
         found.put("kept")
-        assert found.flush(10)
+        assert found.flush(SECONDS)
     assert server.values == ["kept"]
 
 
@@ -194,7 +194,7 @@ def test_a_record_of_which_a_full_disk_took_a_part_was_not_taken(server: Server,
             found.put("lost")
         found._files._file = file
         found.put("kept")
-        assert found.flush(10)
+        assert found.flush(SECONDS)
         assert found.status()["dropped"] == 0
     assert server.values == ["kept"]
 
@@ -215,7 +215,7 @@ def test_a_full_disk_does_not_keep_what_fills_it_from_being_sent(server: Server,
         # Without a time, after which it would look by itself.
         flushing = threading.Thread(target=found.flush, daemon=True)
         flushing.start()
-        flushing.join(10)
+        flushing.join(SECONDS)
         assert not flushing.is_alive()
     assert server.values == values
     assert json.loads((tmp_path / "cursor.json").read_bytes())["stored"] == 10
@@ -231,10 +231,10 @@ def test_a_folder_that_cannot_be_left_in_order_is_left_all_the_same(server: Serv
 def test_a_disk_that_loses_what_it_had_is_told_of_and_ends_nothing(server: Server, tmp_path: Path) -> None:
     server.script.append(says(503))
     with spool(server, tmp_path, fsync=False) as found:
-        found._rest = lambda seconds: paused.set() or go.wait(10)  # type: ignore[assignment, func-returns-value]
+        found._rest = lambda seconds: paused.set() or go.wait(SECONDS)  # type: ignore[assignment, func-returns-value]
         paused, go = threading.Event(), threading.Event()
         found.put(1)
-        assert paused.wait(10)
+        assert paused.wait(SECONDS)
         only(tmp_path).write_bytes(b"")
         paused.clear()
         go.set()
@@ -257,7 +257,7 @@ def test_nothing_is_sent_before_it_is_on_disk(server: Server, tmp_path: Path) ->
 
         with patch.object(os, "fsync", fsync):
             found.put(1)
-            assert held.reached.wait(10)
+            assert held.reached.wait(SECONDS)
         assert only(tmp_path).stat().st_ino in synced
         held.go.set()
 
@@ -288,11 +288,11 @@ def test_what_is_in_flight_while_its_file_is_dropped_does_not_count_as_lost(serv
     server.script.append(held)
     with spool(server, tmp_path, limit_bytes=LIMIT, fsync=False) as found:
         found.put([0, ""])
-        assert held.reached.wait(10)
+        assert held.reached.wait(SECONDS)
         for number in range(1, 1000):
             found.put([number, "x" * 200])
         held.go.set()
-        assert found.flush(10)
+        assert found.flush(SECONDS)
         status = found.status()
     numbers = [number for number, _ in server.values]
     assert numbers[0] == 0
