@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from .pump import Pump
 
 
-# A page is 256 KiB at most, mostly far less.
-MAX_PAGES = 8
-
-
 class Step(NamedTuple):
     """What moves a cursor: messages to queue, and the offset at which it stands then."""
 
@@ -118,8 +114,6 @@ class Feed:
     known: int
     # In a stream of `delivery=newest`: what a lagging reader is sent instead of pages.
     newest: Newest | None = None
-    # Pages of the database before the ring that readers asked for last, by the position before them.
-    pages: dict[int, Batch] = field(default_factory=dict)
     live: set[Subscription] = field(default_factory=set)
     lagging: set[Subscription] = field(default_factory=set)
     waiters: set[Waiter] = field(default_factory=set)
@@ -143,16 +137,9 @@ class Feed:
         """The pushes of `records`."""
         return [publication_push(self.channel, record) for record in records]
 
-    def keep_page(self, position: int, batch: Batch) -> None:
-        """Keep the newest few: those who lag together ask for the same page within moments."""
-        self.pages[position] = batch
-        while len(self.pages) > MAX_PAGES:
-            del self.pages[next(iter(self.pages))]
-
     def forget(self, offset: int) -> None:
         """The payload of the record at `offset` was taken away: it is told from the database alone from now on."""
         self.redactions += 1
-        self.pages.clear()
         self.ring.forget(offset)
         if self.newest is not None:
             self.newest.forget(offset)

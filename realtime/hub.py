@@ -160,6 +160,7 @@ class Hub:
         if not feed.empty or not self.keeps(feed):
             return
         self.replay.count(feed, -feed.ring.size)
+        self.replay.drop_pages(feed)
         del self.feeds[feed.stream_id]
         self.ephemeral.discard(feed.name)
         if feed.gap_timer is not None:

@@ -15,6 +15,8 @@ from .ring import Ring
 from .singleflight import SingleFlight
 
 PAGE_STEP = 250
+# Of all feeds together. A page is 256 KiB at most, mostly far less.
+MAX_PAGES = 64
 
 
 class Replay:
@@ -28,6 +30,8 @@ class Replay:
         self.size = 0
         # Records of `delivery=newest` that a lagging reader was not sent, since a newer one of their key was.
         self.skipped = 0
+        # Pages before the rings that were read last, by the position before them: those who lag together ask for the same within moments.
+        self._pages: dict[tuple[Feed, int], Batch] = {}
         self._reading: SingleFlight[Batch | None] = SingleFlight()
         self._max_size = limit("RING_BYTES")
 
@@ -47,6 +51,17 @@ class Replay:
         before = feed.ring.size
         feed.forget(offset)
         self.count(feed, feed.ring.size - before)
+        self.drop_pages(feed)
+
+    def _keep_page(self, feed: Feed, position: int, batch: Batch) -> None:
+        # Of a forgotten feed nobody would drop it.
+        if self.feeds.get(feed.stream_id) is feed:
+            self._pages[feed, position] = batch
+        if len(self._pages) > MAX_PAGES:
+            del self._pages[next(iter(self._pages))]
+
+    def drop_pages(self, feed: Feed) -> None:
+        self._pages = {place: page for place, page in self._pages.items() if place[0] is not feed}
 
     def count(self, feed: Feed, size: int) -> None:
         # A forgotten feed may still be filled for a caller that is about to subscribe.
@@ -67,7 +82,7 @@ class Replay:
         """What follows `position`, from memory or else the database: a page, None when its first record is gone; or what is newest."""
         if feed.newest is not None:
             return await self._read_newest(feed, feed.newest, position)
-        batch = feed.ring.page(position) or feed.pages.get(position)
+        batch = feed.ring.page(position) or self._pages.get((feed, position))
         if batch is None:
             # Identical reads in flight are one read, and one encoding: after a restart everybody asks for the same.
             batch = await self._reading.join((feed, position), lambda: self._read_page(feed, position))
@@ -85,7 +100,7 @@ class Replay:
             feed.ring.prepend(batch)
             self.count(feed, batch.size)
         else:
-            feed.keep_page(position, batch)
+            self._keep_page(feed, position, batch)
         return batch
 
     async def _read_unredacted(self, feed: Feed, read: Callable[[], Awaitable[Page]]) -> Page:

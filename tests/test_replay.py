@@ -2,13 +2,14 @@
 
 import asyncio
 import gc
+from contextlib import ExitStack
 
 import pytest
 
 from realtime import hints
-from realtime.cursor import MAX_PAGES
 from realtime.errors import INSUFFICIENT_STATE
 from realtime.models import Stream
+from realtime.replay import MAX_PAGES
 
 from .hub_world import PAGE, SMALL, World, record, scenario, settle
 
@@ -137,11 +138,29 @@ def test_a_page_that_meets_a_full_ring_is_kept_outside_of_it() -> None:
         await asyncio.sleep(1)
         feed = await world.hub.open(world.database.stream)
         world.hub.replay._max_size = 1
-        for position in range(2 * PAGE - 1, 0, -1):
-            assert await world.hub.replay.step(feed, position) is not None
-        assert (feed.ring.size, world.hub.replay.size) == (0, 0)
-        # The few that were asked for last.
-        assert list(feed.pages) == list(range(MAX_PAGES, 0, -1))
+        for _ in range(2):
+            assert await world.hub.replay.step(feed, 1) is not None
+        assert (feed.ring.size, world.hub.replay.size, world.database.page_reads) == (0, 0, 1)
+
+    scenario(body)
+
+
+def test_pages_outside_of_the_rings_are_few_however_many_streams_are_replayed() -> None:
+    async def body(world: World) -> None:
+        # It knows of one stream only.
+        world.ticker.cancel()
+        world.database.commit(2 * PAGE)
+        with ExitStack() as readers:
+            streams = [Stream(pk=pk, name=str(pk)) for pk in range(1, 21)]
+            feeds = [readers.enter_context(world.hub.waiter(await world.hub.open(stream))).feed for stream in streams]
+            for position in range(10):
+                for feed in feeds:
+                    assert await world.hub.replay.step(feed, position) is not None
+            assert len(world.hub.replay._pages) == MAX_PAGES
+            reads = world.database.page_reads
+            await world.hub.replay.step(feeds[-1], 9)
+            assert world.database.page_reads == reads
+        assert world.hub.replay._pages == {}
 
     scenario(body)
 
@@ -153,7 +172,7 @@ def test_pages_that_are_kept_are_read_again_after_a_redaction() -> None:
         feed = await world.hub.open(world.database.stream)
         world.hub.replay._max_size = 1
         await world.hub.replay.step(feed, 1)
-        assert list(feed.pages) == [1]
+        assert list(world.hub.replay._pages) == [(feed, 1)]
         run = world.database.commit(1)
         run.records[0].tags = '{"redacts":"2"}'
         world.hub.take_hint(hints.encode(hints.Hint([run])))
