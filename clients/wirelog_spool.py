@@ -234,6 +234,9 @@ class Files:
         """Go on in the newest file, without what a crash has torn: that was never accepted."""
         if not self.segments or self.segments[-1].last < self.cursor.sent:
             self.segments.append(self._new_segment(self.cursor.sent + 1))
+        elif self.segments[-1].size > 2 * self.limit // SEGMENTS:
+            # The limit was lowered. Whatever makes room, the newest file stays: this one must not be that.
+            self.segments.append(self._new_segment(self.segments[-1].last + 1))
         newest = self.segments[-1]
         self._file = newest.path.open("r+b", buffering=0)
         self._file.truncate(newest.size)
@@ -241,6 +244,7 @@ class Files:
         if not (self.folder / CURSOR).exists():
             # Says whose folder this is. Later on nothing is written before something was sent, for which a full disk is no obstacle.
             self.save()
+        self._forget()
 
     def _new_segment(self, first: int) -> Segment:
         path = self.folder / f"{first:020}.log"

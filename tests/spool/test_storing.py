@@ -301,6 +301,20 @@ def test_what_is_in_flight_while_its_file_is_dropped_does_not_count_as_lost(serv
     assert sum(int(line["tags"]["dropped"]) for line in server.stored.values() if "tags" in line) == status["dropped"]
 
 
+@pytest.mark.parametrize("reached", [False, True])
+def test_a_limit_may_be_lowered_below_what_waits(server: Server, tmp_path: Path, reached: bool) -> None:
+    fill(tmp_path, *["x" * 4_000] * 25, limit_bytes=16 * LIMIT)
+    if reached:
+        send(server, tmp_path, limit_bytes=16 * LIMIT)
+    with spool(server if reached else None, tmp_path, limit_bytes=LIMIT, full="refuse" if reached else "drop") as found:
+        found.put("new")
+        status = found.status()
+        assert (status["dropped"], status["bytes"] < LIMIT) == (0 if reached else 25, True)
+        found.close(0)
+    send(server, tmp_path, limit_bytes=LIMIT)
+    assert server.values[-1] == "new"
+
+
 def test_a_full_spool_may_refuse_instead(server: Server, tmp_path: Path) -> None:
     taken = []
     found = spool(None, tmp_path, limit_bytes=LIMIT, full="refuse", fsync=False)
