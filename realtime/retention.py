@@ -44,7 +44,7 @@ _REMOVE_FOLLOWED = f"""
 
 
 class Removed(NamedTuple):
-    """Records that left the history, and their payload bytes."""
+    """Records, and the payload bytes that left the history with them."""
 
     records: int
     size: int
@@ -83,15 +83,15 @@ def prune_stream_once(stream_id: int) -> Removed:
     """Remove the oldest records that the stream need not keep: one unit of them."""
     with transaction.atomic():
         stream = Stream.objects.get(pk=stream_id)
-        if not stream.keep_latest:
-            _remove_below(stream, stream.tail)
-        return _remove(stream, _sizes(stream, _overdue(stream), UNIT), stream.keep_latest)
+        stayed = Removed(0 if stream.keep_latest else _remove_below(stream, stream.tail), 0)
+        return stayed + _remove(stream, _sizes(stream, _overdue(stream), UNIT), stream.keep_latest)
 
 
 def overdue(stream: Stream) -> Removed:
     """What `prune_once` would remove of the stream in the end."""
     sizes = list(_sizes(stream, _overdue(stream)))
-    return Removed(len(sizes), sum(sizes))
+    stayed = 0 if stream.keep_latest else Record.objects.filter(stream=stream, offset__lt=stream.tail).count()
+    return Removed(stayed + len(sizes), sum(sizes))
 
 
 def _overdue(stream: Stream) -> MayGo:

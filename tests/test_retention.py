@@ -298,6 +298,16 @@ def test_the_command_prunes_the_named_streams_and_notes_it() -> None:
     assert list(entries.values_list("subject", "detail")) == [(name, {"records": 6, "bytes": 6}) for name in ("s", "t")]
 
 
+def test_the_command_removes_what_stayed_and_need_not_any_more() -> None:
+    make(0, keep_records=1, keep_latest=True)
+    publish("a", "b", "")
+    prune()
+    Stream.objects.update(keep_latest=False)
+    assert run("--noinput").split()[-3:] == ["s", "2", "0"]
+    assert kept() == [3]
+    assert run("--noinput") == ""
+
+
 def test_the_command_asks_first(monkeypatch: pytest.MonkeyPatch) -> None:
     make(10, keep_records=4)
     monkeypatch.setattr("builtins.input", lambda question: "n")
