@@ -53,6 +53,9 @@ class WebSocketConsumer(AsyncConsumer):
             self.writer.end()
             if self.session is not None:
                 self.session.leave()
+            # They refer to each other: the garbage collector, which seldom looks at what has lived long, would be left to find them.
+            self.session = None
+            del self.writer
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """As Channels does, without its hop to a database thread for every message."""

@@ -136,6 +136,13 @@ class WebSocket(WSProtocol):
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions["wirelog"] = {"abort": self.transport.abort, "socket": self.socket}
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.socket is not None:
+            # It refers to this: see `consumers.py`.
+            self.socket = None
+            del self.scope["extensions"]["wirelog"]
+
     def data_received(self, data: bytes) -> None:
         if not self.unread and len(data) <= TURN_BYTES:
             super().data_received(data)

@@ -146,4 +146,5 @@ class Writer:
     def end(self) -> None:
         """Nothing is written any more: the connection is over."""
         self._ended = True
+        self.session = None
         self._socket.release()

@@ -1,7 +1,9 @@
 """The edge: a real consumer under the communicator of Channels."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -66,6 +68,19 @@ async def test_a_browser_that_is_signed_in_connects_by_its_cookie(engine: Engine
     await found.send_to(text_data=CONNECT)
     assert json.loads(await found.receive_from())["connect"]["data"]["name"] == "alice"
     await found.disconnect()
+
+
+async def test_a_session_that_has_ended_is_not_left_to_the_garbage_collector(engine: Engine) -> None:
+    found = await opened()
+    await found.send_to(text_data=CONNECT)
+    await found.receive_from()
+    session = weakref.ref(await the_session(engine))
+    gc.disable()
+    try:
+        await found.disconnect()
+        await eventually(lambda: session() is None)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("text", [True, False])

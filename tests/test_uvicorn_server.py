@@ -1,6 +1,8 @@
 """What our WebSocket of uvicorn does with the bytes that it is given. How it serves is in end_to_end/."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from types import SimpleNamespace
@@ -69,16 +71,35 @@ def transport() -> Transport:
     return Transport()
 
 
-@pytest.fixture
-async def socket(app: App, transport: Transport) -> AsyncIterator[WebSocket]:
-    state = ServerState()
+async def opened(app: App, transport: Transport, state: ServerState) -> WebSocket:
     socket = WebSocket(Config(app, ws_max_size=1_048_576, ws_ping_interval=None, log_config=None), state, {})
     socket.connection_made(transport)
     socket.data_received(HANDSHAKE.format(path="/", host="localhost", port=80, headers="").encode())
     await eventually(lambda: socket.handshake_complete)
+    return socket
+
+
+@pytest.fixture
+async def socket(app: App, transport: Transport) -> AsyncIterator[WebSocket]:
+    state = ServerState()
+    socket = await opened(app, transport, state)
     yield socket
     socket.connection_lost(None)
     await asyncio.gather(*state.tasks)
+
+
+async def test_a_connection_that_is_lost_is_not_left_to_the_garbage_collector(app: App, transport: Transport) -> None:
+    state = ServerState()
+    socket = await opened(app, transport, state)
+    lost = weakref.ref(socket)
+    gc.disable()
+    try:
+        socket.connection_lost(None)
+        await asyncio.gather(*state.tasks)
+        del socket
+        await eventually(lambda: lost() is None)
+    finally:
+        gc.enable()
 
 
 @pytest.fixture
