@@ -45,6 +45,11 @@ class Subscription:
     live: bool
     # Set when it ends; checked after every await.
     ended: bool = False
+    # That of the subscriber, one step nearer: a delivery to thousands waits for memory more than for the processor.
+    outbox: Outbox = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outbox = self.subscriber.outbox
 
     def go_live(self) -> None:
         self.live = True

@@ -103,12 +103,16 @@ class Transport(tcp.Server):
 
     def write_now(self, data: bytes) -> None:
         """Write what the kernel takes at once: the reactor would wait for a turn of the loop, and change what it polls twice."""
-        if self.connected and not self.disconnecting and not self.waiting:
-            sent = self.writeSomeData(data)
-            # Not a number for a connection that is lost: the reactor will meet it too, and ends it.
-            data = data[sent:] if isinstance(sent, int) and sent > 0 else data
-        if data:
-            self.write(data)  # type: ignore[no-untyped-call]
+        sent = self._send(data) if self.connected and not self.disconnecting and not self.waiting else 0
+        if sent < len(data):
+            self.write(data[sent:])  # type: ignore[no-untyped-call]
+
+    def _send(self, data: bytes) -> int:
+        try:
+            return self.socket.send(data)
+        except OSError:
+            # It takes none now, or is lost: the reactor will meet that too, and knows what to do.
+            return 0
 
     @property
     def waiting(self) -> int:

@@ -294,7 +294,7 @@ class Hub:
         # Of what is superseded soon, no more than a frame waits for anybody.
         most = self._frame if feed.newest else None
         for batch in Batch(lines).split(self._frame):
-            fell_behind = [subscription for subscription in feed.live if not subscription.subscriber.outbox.offer(batch, most)]
+            fell_behind = [subscription for subscription in feed.live if not subscription.outbox.offer(batch, most)]
             for subscription in fell_behind:
                 subscription.fall_behind()
                 subscription.subscriber.pump.add(subscription)
@@ -339,7 +339,7 @@ class Hub:
 def _pass_on(subscriptions: Collection[Subscription], push: str) -> int:
     """Queue what is stored nowhere: who has no room for it goes without. Returns how many had."""
     batch = Batch([push])
-    return sum(subscription.subscriber.outbox.offer(batch) for subscription in subscriptions)
+    return sum(subscription.outbox.offer(batch) for subscription in subscriptions)
 
 
 def newest_for(stream: Stream, last: int) -> Newest | None:

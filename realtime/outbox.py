@@ -90,19 +90,18 @@ class Outbox:
     """The queue of one connection."""
 
     __slots__ = (
+        "_ahead",
         "_at",
         "_batches",
-        "_confirmed",
         "_control",
         "_due",
         "_limits",
         "_next_ping",
-        "_ping_mark",
         "_ping_sent",
         "_pressed",
-        "_sent",
         "on_room",
         "rtt",
+        "unconfirmed",
         "waiting",
         "wake",
         "window",
@@ -120,13 +119,12 @@ class Outbox:
         # Bytes that wait: all of them, and those of replies and control pushes.
         self.waiting = 0
         self._control = 0
-        # Bytes sent in all, and how many of them the last answered ping confirmed.
-        self._sent = 0
-        self._confirmed = 0
+        # Bytes sent since the ping that was answered last.
+        self.unconfirmed = 0
         self.window = FIRST_WINDOW
-        # The outstanding ping: when it went out (None: there is none), and the bytes sent up to and with it.
+        # The outstanding ping: when it went out (None: there is none), and how much of what is unconfirmed it will confirm.
         self._ping_sent: float | None = None
-        self._ping_mark = 0
+        self._ahead = 0
         # Whether that ping went out because half a window was full, not because of the schedule.
         self._pressed = False
         # When the next ping is due, by the schedule; None before connect.
@@ -135,10 +133,6 @@ class Outbox:
         self._due: float | None = None
         # Round trip of the last ping, in seconds.
         self.rtt: float | None = None
-
-    @property
-    def unconfirmed(self) -> int:
-        return self._sent - self._confirmed
 
     # In
 
@@ -172,9 +166,9 @@ class Outbox:
         if self._needs_ping():
             self._due = None
             parts.append(_PING)
-            self._sent += len(_PING) + 1
+            self.unconfirmed += len(_PING) + 1
             self._ping_sent = now
-            self._ping_mark = self._sent
+            self._ahead = self.unconfirmed
             self._next_ping = now + self._limits.ping_seconds
         if not parts:
             return None
@@ -197,7 +191,7 @@ class Outbox:
                 parts.append(batch.data)
                 self._drop(batch)
             room -= size
-            self._sent += size
+            self.unconfirmed += size
             self.waiting -= size
         return parts
 
@@ -239,7 +233,7 @@ class Outbox:
             self._batches.popleft()
         self._batches = deque(batch for batch in self._batches if batch.control)
         self.waiting = self._control
-        self._confirmed = self._sent
+        self.unconfirmed = self._ahead = 0
         self.window = self._limits.outbox_bytes * 2
 
     # Pings
@@ -260,7 +254,7 @@ class Outbox:
             return
         self.rtt = now - self._ping_sent
         self._ping_sent = None
-        self._confirmed = self._ping_mark
+        self.unconfirmed -= self._ahead
         # Only a ping that stood behind data says anything of how fast data is handled.
         if self._pressed and self.rtt <= QUICK_SECONDS:
             self.window = min(self.window * 2, MAX_WINDOW)

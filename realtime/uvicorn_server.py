@@ -96,20 +96,21 @@ class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 class Socket:
     """Writes frames without the copies that wsproto makes of a message (`writer.Socket`)."""
 
-    __slots__ = ("_protocol", "on_ready", "ready")
+    __slots__ = ("_transport", "on_ready", "open", "ready")
 
     def __init__(self, protocol: "WebSocket") -> None:
-        self._protocol = protocol
+        self._transport = protocol.transport
+        # Until a close frame has gone out: no message may follow it.
+        self.open = True
         self.ready = True
         self.on_ready: Callable[[], None] = lambda: None
 
     def send(self, frame: Frame) -> None:
-        protocol = self._protocol
-        if not (protocol.close_sent or protocol.transport.is_closing()):
-            protocol.transport.writelines(text_frame(frame))
+        if self.open and not self._transport.is_closing():
+            self._transport.writelines(text_frame(frame))
 
     def abort(self) -> None:
-        self._protocol.transport.abort()
+        self._transport.abort()
 
     def release(self) -> None:
         self.on_ready = lambda: None
@@ -194,6 +195,8 @@ class WebSocket(WSProtocol):
     def refuse_size(self) -> None:
         """Close with 1009, but go on reading: a connection reset while the client still sends would hide the code from it."""
         self.close_sent = True
+        if self.socket is not None:
+            self.socket.open = False
         self.buffer.clear()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1009, "reason": "message too big"})
         self.transport.write(self.conn.send(wsproto.events.CloseConnection(code=1009, reason="message too big")))

@@ -203,3 +203,14 @@ async def test_of_a_connection_that_is_over_nothing_more_is_handled(socket: WebS
     transport.close()
     await eventually(lambda: not socket.unread)
     assert len(app.heard) < 10_000
+
+
+async def test_no_message_follows_the_close_frame_of_one_that_said_too_much(socket: WebSocket, transport: Transport) -> None:
+    assert socket.socket is not None
+    socket.socket.send([b"in time"])
+    assert transport.written.endswith(b"in time")
+    socket.data_received(frame(TEXT, b"x" * 1_048_577))
+    await eventually(lambda: socket.close_sent)
+    closed = transport.written
+    socket.socket.send([b"too late"])
+    assert transport.written == closed
