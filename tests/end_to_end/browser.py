@@ -80,8 +80,9 @@ def wait(page: Page, condition: str) -> None:
 
 
 def offsets(page: Page) -> list[int]:
-    """The offsets on the wire, from top to bottom."""
-    return [int(key) for key in page.locator("#feed .wire-record").evaluate_all("rows => rows.map(row => row.id.slice(1))")]
+    """The offsets on the wire, from top to bottom; 0 for what waits to be sent."""
+    found: list[int] = page.locator("#feed .wire-record").evaluate_all("rows => rows.map(row => Number(row.id.slice(1)))")
+    return found
 
 
 def texts(page: Page) -> list[str]:
