@@ -26,7 +26,7 @@ FLOOD = "x" * 60_000
 senders: set[Any] = set()
 # Set by GET /go, so that a test decides how long an application is busy.
 go = asyncio.Event()
-# Set a moment after the sessions are closed: what waits for it is a request that outlasts them.
+# Set a moment after the sessions are closed: what waits for it, and for all of them to be gone, is a request that outlasts them.
 flushed = asyncio.Event()
 events: list[dict[str, Any]] = []
 # Requests that have begun: a test that ends the server knows that it has them.
@@ -46,6 +46,8 @@ async def http(scope: Any, receive: Any, send: Any) -> None:
     elif scope["path"] in ("/wait", "/outlast"):
         waiting.add(scope["path"])
         await (go if scope["path"] == "/wait" else flushed).wait()
+        while scope["path"] == "/outlast" and senders:
+            await asyncio.sleep(0.01)
     elif scope["path"] == "/half":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise ValueError("after the start")

@@ -156,7 +156,10 @@ def status(server: RunningServer, folder: Path) -> dict[str, Any]:
     return found
 
 
-def counts(server: RunningServer, folder: Path) -> tuple[str, int, int]:
+def counts(server: RunningServer, folder: Path) -> tuple[str, int, int] | None:
+    """None before there is a spool."""
+    if not (folder / "cursor.json").exists():
+        return None
     told = status(server, folder)
     return told["state"], told["waiting"], told["rejected"]
 

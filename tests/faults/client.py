@@ -15,7 +15,7 @@ from .history import Delivered, Ended, Fail, History, Info, Invoke, Ok, Position
 Message = dict[str, Any]
 
 # A command without an answer for so long is an unknown outcome.
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
 # Without a ping for so long after it was due the connection is given up, as SDKs do.
 PATIENCE_SECONDS = 10.0
 BACK_OFF_SECONDS = (0.02, 0.2)

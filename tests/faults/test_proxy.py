@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ..waiting import eventually
+from ..waiting import SECONDS, eventually
 from .proxy import Proxy
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -41,7 +41,7 @@ async def connection(proxy: Proxy) -> AsyncIterator[Connection]:
 async def ask(connection: Connection, text: bytes) -> bytes:
     reader, writer = connection
     writer.write(text)
-    return await asyncio.wait_for(reader.readexactly(len(text)), 10)
+    return await asyncio.wait_for(reader.readexactly(len(text)), SECONDS)
 
 
 async def hears_nothing(connection: Connection) -> bool:

@@ -5,6 +5,7 @@ Also a sender that never stops, to a session that does not read.
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,7 @@ from ..end_to_end.rawsocket import TEXT, RawSocket, frame
 from ..end_to_end.servers import KINDS, RunningServer
 from ..waiting import eventually
 from .checker import Least
+from .client import Lost
 from .host import STREAM, Host, NewHost
 from .nginx import Nginx
 from .proxy import Proxy
@@ -42,7 +44,7 @@ class Cast:
 
     def __init__(self, server: RunningServer, port: int, vanishing_port: int) -> None:
         self.stopped = [Reader(server, port, pace=0) for _ in range(STUCK)]
-        self.silent = Reader(server, port, pongs="never")
+        self.silent = Reader(server, port)
         self.vanished = Reader(server, vanishing_port)
         self.slow = [Reader(server, port, pace=KIBIBYTE), Reader(server, port, pace=8 * KIBIBYTE)]
         self.late = Reader(server, port, pongs="late")
@@ -98,6 +100,7 @@ async def everybody_at(host: Host, port: int) -> None:
         assert len(await witness.here(STREAM)) == len(cast.lost) + len(cast.kept) + 1
         before = host.server.resident()
         proxy.set("drop")
+        cast.silent.pongs = "never"
         host.fault("readers stop")
         await asyncio.gather(*(witness.publish(STREAM, host.value(RECORD_BYTES)) for _ in range(RECORDS)))
         each = (host.server.resident() - before - SHARED) / cast.lagging
@@ -106,7 +109,10 @@ async def everybody_at(host: Host, port: int) -> None:
         lost, kept = {reader.id for reader in cast.lost}, {reader.id for reader in cast.kept}
 
         async def only_the_kept() -> bool:
-            return await witness.here(STREAM) == kept | {witness.id}
+            # On a busy machine a ping may find the witness silent, too: it comes back.
+            with suppress(Lost):
+                return await witness.here(STREAM) == kept | {witness.id}
+            return False
 
         # A reader that is lost frees all that it held: its presence is the proof.
         await host.timed("stuck reader gone", eventually(only_the_kept, f"{lost} are still present"))
