@@ -152,11 +152,18 @@ class Engine:
     async def _hear_until_error(self) -> None:
         layer = hints.layer()
         channel = await layer.new_channel()
-        await layer.group_add(hints.GROUP, channel)
-        while True:
-            # Never with a time-out: the pub/sub layer unsubscribes when its receive is cancelled.
-            message = await layer.receive(channel)
-            self.hub.take_hint(message["blob"])
+        try:
+            await layer.group_add(hints.GROUP, channel)
+            while True:
+                # Never with a time-out: the pub/sub layer unsubscribes when its receive is cancelled.
+                message = await layer.receive(channel)
+                self.hub.take_hint(message["blob"])
+        except Exception:
+            # Nobody reads it any more, and the layer would keep every hint for it.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(LAYER_RETRY_SECONDS):
+                    await layer.group_discard(hints.GROUP, channel)
+            raise
 
     def fail(self, why: str, error: BaseException | None = None) -> None:
         """The process cannot keep its promises any more, and must end: `serve` does that, and `ready` tells it to others."""

@@ -11,6 +11,7 @@ from django.conf import settings as django_settings
 from django.db import OperationalError
 
 from realtime import engine as engine_module
+from realtime import hints
 from realtime.engine import Engine, current
 from realtime.highwater import Highwater
 from realtime.lock import AlreadyServing, ServeLock
@@ -210,6 +211,21 @@ async def test_without_the_layer_subscribers_are_served_from_the_database(
         assert "The channel layer is away" in caplog.text
         monkeypatch.undo()
         # It joins again by itself: from then on a hint tells of each record, and the database is not asked.
+        await eventually(lambda: told_by_a_hint(engine, client))
+
+
+async def test_after_a_hint_that_makes_no_sense_it_is_in_the_group_once(session_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another version, beside which this one runs for a while: what it has left would be kept for it without bound."""
+    monkeypatch.setattr(engine_module, "LAYER_RETRY_SECONDS", 0.01)
+    async with running() as engine:
+        client = await Client(engine, session_key).connect()
+        await client.ask("subscribe", channel="room")
+        layer = hints.layer()
+        await eventually(lambda: layer.groups)
+        (before,) = layer.groups[hints.GROUP]
+        engine.announce(b"?")
+        await eventually(lambda: layer.groups.get(hints.GROUP) and before not in layer.groups[hints.GROUP])
+        assert len(layer.groups[hints.GROUP]) == 1
         await eventually(lambda: told_by_a_hint(engine, client))
 
 
