@@ -19,6 +19,7 @@ from django.utils.crypto import constant_time_compare
 
 from .access import Identity, Scope
 from .models import ApiKey
+from .names import label_of
 
 
 class Credential(NamedTuple):
@@ -63,8 +64,7 @@ def identity_of_user(user: AbstractUser, expires: float | None = None) -> Identi
 
 
 def _identity(user: AbstractUser, group_ids: frozenset[int], expires: float | None) -> Identity:
-    label = user.get_full_name() or user.get_username()
-    return Identity(str(user.pk), label, user.pk, user.is_superuser, group_ids, expires=expires)
+    return Identity(str(user.pk), label_of(user), user.pk, user.is_superuser, group_ids, expires=expires)
 
 
 def identities_of_sessions(session_keys: Collection[str]) -> dict[str, Identity]:

@@ -4,6 +4,7 @@ Rows are written behind, once a second, in the journal's thread: a storm of conn
 """
 
 import asyncio
+import functools
 import logging
 import os
 import socket
@@ -232,7 +233,7 @@ def write_rows(
         cursor.executemany(_LEAVE, left)
         cursor.executemany(_LEAVE_ALL, gone)
         cursor.executemany(_DISCONNECT, gone)
-        cursor.executemany(_CONNECT, come)
+        cursor.executemany(_connect(), come)
         cursor.executemany(_ENTER, here)
 
 
@@ -242,25 +243,32 @@ def _hex(client: str) -> str:
 
 
 def _values(process_id: uuid.UUID, member: Member, since: str | None) -> tuple[Any, ...]:
-    identity = (member.user_id, member.principal, member.label)
-    return (_hex(member.client), process_id.hex, *identity, member.address, member.agent, since, member.user_id, member.user_id)
+    # In a foreign project users may have keys of any type.
+    user = _USER_FIELD.get_db_prep_save(member.user_id, connection)
+    return (_hex(member.client), process_id.hex, user, member.principal, member.label, member.address, member.agent, since, user, user)
 
 
 # Statements of their own: in a storm of a thousand connects the queries that Django builds took a sixth of the processor.
 # A user, stream or connection that was removed meanwhile adds no row; one that did would fail the rows of everybody.
-_USER = get_user_model()._meta
+_USER_FIELD: Any = Connection._meta.get_field("user")
 _LEAVE = f"DELETE FROM {Presence._meta.db_table} WHERE stream_id = %s AND connection_id = %s"
 _LEAVE_ALL = f"DELETE FROM {Presence._meta.db_table} WHERE connection_id = %s"
 _DISCONNECT = f"DELETE FROM {Connection._meta.db_table} WHERE id = %s"
-_CONNECT = f"""
-    INSERT INTO {Connection._meta.db_table} (id, process_id, user_id, principal, label, address, agent, since)
-    SELECT %s, %s, %s, %s, %s, %s, %s, %s
-    WHERE %s IS NULL OR EXISTS (SELECT 1 FROM {_USER.db_table} WHERE {_USER.pk.column} = %s)
-    ON CONFLICT DO NOTHING
-"""
 _ENTER = f"""
     INSERT INTO {Presence._meta.db_table} (stream_id, connection_id)
     SELECT {Stream._meta.db_table}.id, {Connection._meta.db_table}.id FROM {Stream._meta.db_table}, {Connection._meta.db_table}
     WHERE {Stream._meta.db_table}.id = %s AND {Connection._meta.db_table}.id = %s
     ON CONFLICT DO NOTHING
 """
+
+
+@functools.cache
+def _connect() -> str:
+    """Not at the top: a project may publish from the module that has its users, which is not there yet then."""
+    user = get_user_model()._meta
+    return f"""
+        INSERT INTO {Connection._meta.db_table} (id, process_id, user_id, principal, label, address, agent, since)
+        SELECT %s, %s, %s, %s, %s, %s, %s, %s
+        WHERE %s IS NULL OR EXISTS (SELECT 1 FROM {user.db_table} WHERE {user.pk.column} = %s)
+        ON CONFLICT DO NOTHING
+    """

@@ -21,7 +21,7 @@ from .forms import WriteForm, new_key
 from .items import Item, largest_payload
 from .journal import append_one
 from .models import Audience, Kind, ReadMarker, Stream
-from .names import display_names
+from .names import display_names, label_of
 from .protocol import Publication
 from .reads import page_before
 
@@ -201,7 +201,7 @@ def whoami(request: HttpRequest) -> JsonResponse:
     """What a page asks after its socket was closed with 4501: still the same person, or signed out?"""
     if not request.user.is_authenticated:
         return JsonResponse({"principal": ""}, status=401)
-    return JsonResponse({"principal": str(request.user.pk), "name": request.user.get_full_name() or request.user.get_username()})
+    return JsonResponse({"principal": str(request.user.pk), "name": label_of(request.user)})
 
 
 # The documentation of the HTTP API

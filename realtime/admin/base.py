@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.contrib.auth import get_user_model
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -40,7 +41,23 @@ else:
 
 M = TypeVar("M", bound=Model)
 
-__all__ = ["AuditedAdmin", "KeysetChangeList", "MachineAdmin", "ModelForm", "TabularInline", "actor_of", "at", "link", "named", "who"]
+__all__ = [
+    "USERNAME",
+    "AuditedAdmin",
+    "HoldersLookedUp",
+    "KeysetChangeList",
+    "MachineAdmin",
+    "ModelForm",
+    "TabularInline",
+    "actor_of",
+    "at",
+    "link",
+    "named",
+    "who",
+]
+
+# By what people are searched for: a project may have users of its own kind.
+USERNAME = get_user_model().USERNAME_FIELD
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -123,6 +140,22 @@ class AuditedAdmin(ModelAdmin[M]):
         for row in queryset:
             self.note(request, "delete", row)
         return super().log_deletions(request, queryset)
+
+
+class HoldersLookedUp:
+    """Users and groups of memberships are looked up by name where the admin of the project knows them, and else given by their key.
+
+    Not by `autocomplete_fields`: where it does not, Django's checks would stop every command.
+    """
+
+    raw_id_fields: Any = ("user", "group")
+
+    def get_autocomplete_fields(self: Any, request: HttpRequest) -> list[str]:
+        return [*self.autocomplete_fields, *(name for name in self.raw_id_fields if self.looks_up(name))]
+
+    def looks_up(self: Any, name: str) -> bool:
+        model = self.model._meta.get_field(name).related_model
+        return self.admin_site.is_registered(model) and bool(self.admin_site.get_model_admin(model).search_fields)
 
 
 class MachineAdmin(ModelAdmin[M]):

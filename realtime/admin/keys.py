@@ -14,7 +14,7 @@ from django.utils import timezone
 from realtime import operations, scopes
 from realtime.models import ApiKey
 
-from .base import AuditedAdmin, ModelForm, actor_of, at
+from .base import USERNAME, AuditedAdmin, ModelForm, actor_of, at
 
 # Between the form and the page that shows the key; long enough for a slow link.
 SHOWN_SECONDS = 120
@@ -97,7 +97,7 @@ class ApiKeyAdmin(AuditedAdmin[ApiKey]):
     list_display = ["name", "shown_prefix", "may", "state", at("expires"), at("last_used"), "created_by"]
     list_filter = [State]
     list_select_related = ["created_by"]
-    search_fields = ["name", "prefix", "created_by__username"]
+    search_fields = ["name", "prefix", f"created_by__{USERNAME}"]
     search_help_text = "Name, prefix (without wl_) or who made it."
     ordering = ["-created"]
     used: ClassVar[Any] = [at("last_used"), at("previous_until", "old secret works until"), at("revoked")]

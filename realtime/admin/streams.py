@@ -13,17 +13,16 @@ from realtime import operations
 from realtime.models import Membership, Namespace, ReadMarker, Record, Stream
 from realtime.times import stamp
 
-from .base import AuditedAdmin, MachineAdmin, TabularInline, actor_of, at, link
+from .base import USERNAME, AuditedAdmin, HoldersLookedUp, MachineAdmin, TabularInline, actor_of, at, link
 
 ACCESS: Any = ("Who may do what", {"fields": ["readers", "writers", "presence", "join_leave"]})
 DELIVERY: Any = ("How records travel", {"fields": ["delivery", "durable"]})
 LIMITS: Any = ("Limits", {"fields": ["max_payload", "keep_days", "keep_records", "keep_bytes", "keep_latest"]})
 
 
-class MembershipInline(TabularInline[Membership, Stream]):
+class MembershipInline(HoldersLookedUp, TabularInline[Membership, Stream]):
     model = Membership
     extra = 0
-    autocomplete_fields = ["user", "group"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
         return super().get_queryset(request).select_related("user", "group", "stream")
@@ -130,21 +129,21 @@ class NamespaceAdmin(AuditedAdmin[Namespace]):
 
 
 @admin.register(Membership)
-class MembershipAdmin(AuditedAdmin[Membership]):
+class MembershipAdmin(HoldersLookedUp, AuditedAdmin[Membership]):
     list_display = ["stream", "user", "group", "role"]
     list_display_links = ["stream", "user", "group"]
     list_filter = ["role"]
     list_select_related = ["stream", "user", "group"]
-    search_fields = ["stream__name", "user__username", "group__name"]
+    search_fields = ["stream__name", f"user__{USERNAME}", "group__name"]
     search_help_text = "Stream, user or group."
-    autocomplete_fields = ["stream", "user", "group"]
+    autocomplete_fields = ["stream"]
 
 
 @admin.register(ReadMarker)
 class ReadMarkerAdmin(MachineAdmin[ReadMarker]):
     list_display = ["user", "stream", "offset", "unread"]
     list_select_related = ["user", "stream"]
-    search_fields = ["user__username", "stream__name"]
+    search_fields = [f"user__{USERNAME}", "stream__name"]
     search_help_text = "User or stream."
 
     @admin.display(description="unread")

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from realtime import times, words
+from realtime.names import label_of
 
 register = template.Library()
 
@@ -51,7 +52,7 @@ def code_words(text: str) -> SafeString:
 
 @register.filter
 def initials(user: Any) -> str:
-    parts = (user.get_full_name() or user.get_username()).split()
+    parts = label_of(user).split()
     return "".join(part[0] for part in parts[:2]).upper() if len(parts) > 1 else parts[0][:2].upper()
 
 

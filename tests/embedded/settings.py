@@ -9,6 +9,7 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.embedded.urls"
 # A test takes it away.
 ASGI_APPLICATION = os.environ.get("SHOP_ASGI_APPLICATION", "tests.embedded.asgi.application")
+AUTH_USER_MODEL = "orders.Customer"
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 USE_TZ = True
 

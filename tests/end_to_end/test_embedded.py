@@ -64,7 +64,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop.env |= {"DJANGO_SUPERUSER_PASSWORD": "secret"}
     for command in (
         ["migrate", "--verbosity", "0"],
-        ["createsuperuser", "--noinput", "--username", "alice", "--email", "a@example.org"],
+        ["createsuperuser", "--noinput", "--name", "alice"],
         ["streams", "create", "orders", "--read", "users"],
     ):
         done = shop.manage(*command)
@@ -95,6 +95,20 @@ def shop(request: pytest.FixtureRequest, data: Path, kind: str) -> Iterator[Shop
 def select(data: Path, query: str) -> list[tuple[str | int, ...]]:
     with closing(sqlite3.connect(data / "shop.sqlite3")) as database:
         return database.execute(query).fetchall()
+
+
+def test_its_users_are_known_whatever_they_are_made_of(data: Path) -> None:
+    shop = Shop(data)
+    shop.start()
+    try:
+        shop.sign_in("alice")
+        with WireClient(shop, session="alice") as alice:
+            user, name = (alice.hello["data"][field] for field in ("user", "name"))
+            names = alice.call("rpc", {"method": "names", "data": {"principals": [user, "7"]}})["rpc"]["data"]["names"]
+            eventually_sync(lambda: select(data, "SELECT user_id FROM realtime_connection") == [(user.replace("-", ""),)])
+    finally:
+        shop.kill()
+    assert (name, names) == ("alice", {user: "alice", "7": "7"})
 
 
 def test_its_view_and_its_model_publish_in_their_own_transactions(shop: Shop) -> None:
@@ -129,7 +143,7 @@ async def test_a_published_client_follows_the_orders(shop: Shop) -> None:
 
 def test_the_rest_of_the_project_is_as_before(shop: Shop) -> None:
     assert (shop.get("/").body, shop.get("/healthz").body, shop.get("/no/such").status) == (b"the shop", b"ok\n", 404)
-    assert select(shop.data, "SELECT username FROM auth_user") == [("alice",)]
+    assert select(shop.data, "SELECT name FROM orders_customer") == [("alice",)]
 
 
 def test_the_admin_of_the_project_shows_the_streams_and_the_keys(data: Path) -> None:
@@ -141,6 +155,7 @@ def test_the_admin_of_the_project_shows_the_streams_and_the_keys(data: Path) -> 
     try:
         shop.sign_in("alice")
         pages = ["stream/", "record/", f"record/{record}/change/", "apikey/add/", f"apikey/{key}/change/", f"apikey/{key}/rotate/"]
+        pages += ["membership/add/", *(f"{table}/?q=alice" for table in ("apikey", "membership", "readmarker", "connection"))]
         found = {page: shop.get(f"/admin/realtime/{page}", "alice") for page in pages}
     finally:
         shop.kill()
