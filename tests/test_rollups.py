@@ -61,15 +61,16 @@ def test_blocks_of_each_size_are_made_of_the_smaller_ones() -> None:
     assert rows(8_192) == []
 
 
-def test_a_large_backlog_is_taken_in_units_and_ends_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bound", "most", "units"), [("UNIT", 48, 22), ("UNIT_BYTES", 1, 64), ("UNIT_BYTES", 500, 22)])
+def test_a_large_backlog_is_taken_in_units_and_ends_the_same(bound: str, most: int, units: int, monkeypatch: pytest.MonkeyPatch) -> None:
     make(*numbers(1_030))
     roll()
     at_once = list(Rollup.objects.order_by("size", "block").values())
     Rollup.objects.all().delete()
     Stream.objects.update(rolled=0)
-    monkeypatch.setattr(rollups, "UNIT", 48)
+    monkeypatch.setattr(rollups, bound, most)
 
-    assert roll() == 22
+    assert roll() == units
     assert list(Rollup.objects.order_by("size", "block").values()) == at_once
 
 
