@@ -43,7 +43,12 @@ def iso(milliseconds: int) -> str:
 
 def written(when: datetime, precision: str = "seconds") -> str:
     """`when` in the zone that is set, in the order of its digits."""
-    return timezone.localtime(when).isoformat(" ", precision).replace("+00:00", "Z")
+    return zoned(when).isoformat(" ", precision).replace("+00:00", "Z")
+
+
+def zoned(when: datetime) -> datetime:
+    """A date-time of the database in the zone that is set; a project with USE_TZ off has no others."""
+    return timezone.localtime(when) if timezone.is_aware(when) else when
 
 
 def milliseconds(text: str) -> int | None:

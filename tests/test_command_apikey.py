@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
+from django.test import Client
 from django.utils import timezone
 
 from realtime import access
@@ -73,6 +74,16 @@ def test_a_key_that_cannot_be_is_refused_in_a_sentence(run: Run, arguments: list
 
     assert sentence in str(error.value)
     assert not ApiKey.objects.exists()
+
+
+def test_a_project_without_time_zones_reads_of_its_keys_too(run: Run, client: Client, settings: Any) -> None:
+    settings.USE_TZ = False
+    secret = run("apikey", "create", "pi", "--scope", "iot:*=publish", "--expires", "1").strip()
+    ends = f"{ApiKey.objects.get().expires:%Y-%m-%d}"
+    assert ends in run("apikey", "list")
+    assert desk.identity_of_key(secret) is not None
+    client.force_login(desk.operator())
+    assert ends in client.get("/admin/realtime/apikey/").content.decode()
 
 
 def test_keys_are_listed_without_their_secrets(run: Run) -> None:

@@ -8,6 +8,7 @@ from realtime import operations, scopes
 from realtime.audit import commander
 from realtime.management.terminal import VerbCommand, add_json, add_noinput, json_line, table
 from realtime.models import ApiKey
+from realtime.times import zoned
 
 MAX_DAYS = 36_500
 HOURS = int(operations.OVERLAP.total_seconds() // 3600)
@@ -109,7 +110,7 @@ def hours(count: int) -> timedelta:
 
 
 def day(when: Any) -> str:
-    return f"{timezone.localtime(when):%Y-%m-%d %H:%M}" if when else "never"
+    return f"{zoned(when):%Y-%m-%d %H:%M}" if when else "never"
 
 
 def row(key: ApiKey) -> tuple[object, ...]:
