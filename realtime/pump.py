@@ -55,15 +55,12 @@ class Pump:
             self._task = None
 
     def _next(self) -> Subscription | None:
-        """In turn: a short replay does not wait for the end of a long one. None while there is room for none."""
-        for _ in range(len(self._lagging)):
-            subscription = self._lagging.popleft()
-            # The newest is worth sending when it can leave at once: behind what waits it would be old before it left.
-            room = self._outbox.waiting == 0 if subscription.feed.newest else self._outbox.has_room
-            if room or subscription.ended:
-                return subscription
-            self._lagging.append(subscription)
-        return None
+        """In turn: a short replay does not wait for the end of a long one. None while there is no room for the one whose turn it is."""
+        subscription = self._lagging[0]
+        # The newest is worth sending when it can leave at once: behind what waits it would be old before it left. Until then the others
+        # wait as well, or there would always be something.
+        room = self._outbox.waiting == 0 if subscription.feed.newest else self._outbox.has_room
+        return self._lagging.popleft() if room or subscription.ended else None
 
     async def _wait_for_room(self) -> None:
         self._room.clear()

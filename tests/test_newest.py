@@ -3,19 +3,24 @@
 import asyncio
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from realtime import hints, latest
+from realtime.cursor import Feed, Step, Subscription
 from realtime.hub import Hub
 from realtime.models import Delivery, Stream
 from realtime.newest import Newest
+from realtime.outbox import Batch, Outbox
 from realtime.protocol import Publication
+from realtime.pump import Pump
 from realtime.reads import Page
+from realtime.ring import Ring
 
-from . import clock
-from .hub_world import EPOCH, SMALL, STREAM_ID, Client, Database, World
+from . import clock, frames
+from .hub_world import EPOCH, PAGE, SMALL, STREAM_ID, Client, Database, World
 
 KEYS = ("", "a", "b", "c")
 
@@ -195,6 +200,31 @@ def test_who_lags_is_sent_what_is_newest_and_the_rest_is_counted() -> None:
         assert world.hub.replay.skipped == 1_000 - len(slow.received)
 
     clock.run(body())
+
+
+async def test_it_has_its_turn_beside_a_stream_of_which_there_is_always_more() -> None:
+    outbox = Outbox(SMALL, lambda: None)
+    outbox.start_pings(0)
+
+    async def read_step(feed: Feed, position: int) -> Step:
+        if feed.newest is not None:
+            return Step(Batch(["newest"]), feed.last)
+        return Step(Batch(["x" * 99] * PAGE), position + PAGE)
+
+    pump = Pump(outbox, read_step, lambda *args: None)
+    endless = Feed(1, "endless", True, EPOCH, 10**9, Ring(10**9), known=10**9)
+    camera = Feed(2, "camera", True, EPOCH, 1, Ring(1), known=1, newest=Newest(0, 1, 1))
+    for feed in (endless, camera):
+        subscriber: Any = SimpleNamespace(outbox=outbox)
+        pump.add(Subscription(feed, subscriber, 0, False))
+    pump.start()
+    said: list[str] = []
+    while "newest" not in said:
+        await asyncio.sleep(0)
+        said += (frames.taken(outbox, 0) or "").split("\n")
+        outbox.pong(0)
+        assert len(said) < 1_000
+    pump.stop()
 
 
 def test_a_position_whose_records_are_gone_is_as_good_as_any() -> None:
