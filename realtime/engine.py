@@ -86,7 +86,9 @@ class Engine:
         # Who shows a credential, None for nobody; the stream of an identity and a name, or why it may not be read.
         self.identities = GroupRead(self.reads, credentials.identity_of_each)
         self.readable = GroupRead(self.reads, access.judge)
-        self.control = Control(self.sessions, self.hub, self.reads)
+        # A thread of its own: what somebody may not read any more must not go on while thousands of reads are waited for.
+        self._looks = Reads(threads=1)
+        self.control = Control(self.sessions, self.hub, self._looks)
         self.known_keys = KnownKeys(self.loop.time, lambda: self.control.turn)
         self._tick = Tick(self._on_heads, self._on_streams, self._on_notices, lambda: tuple(self.hub.feeds))
         self._tasks: list[asyncio.Task[Any]] = []
@@ -236,6 +238,7 @@ class Engine:
     async def _let_go(self) -> None:
         await asyncio.to_thread(self.journal.stop)
         await asyncio.to_thread(self.reads.stop)
+        await asyncio.to_thread(self._looks.stop)
         self._lock.release()
 
 

@@ -112,11 +112,11 @@ def snapshot(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 class Reads:
-    """The reader threads of one process. Its methods are called on the event loop."""
+    """Reader threads of one process. Its methods are called on the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = THREADS) -> None:
         self.pages = 0
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="wirelog-reads", initializer=self._open)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="wirelog-reads", initializer=self._open)
         # Each thread's connection, so that they can be closed when the threads are gone.
         self._connections: list[BaseDatabaseWrapper] = []
         self._lock = threading.Lock()

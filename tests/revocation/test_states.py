@@ -15,6 +15,7 @@ from realtime.engine import Engine
 from realtime.errors import SLOW
 from realtime.group_read import GroupRead
 from realtime.models import ApiKey, Audience, Notice, Stream
+from realtime.reads import THREADS
 
 from ..core import Client, append, elsewhere, head, quiet
 from ..test_group_commit import Desk
@@ -178,6 +179,20 @@ async def test_a_connection_that_ends_while_it_is_looked_at_ends_no_other(
     await elsewhere(archive, "", "")
     await eventually(lambda: outcome(carol) == {"club": 2404})
     assert (alice.closing, carol.closing) == (3008, None)
+
+
+async def test_while_everybody_waits_for_reads(engine: Engine, cookies: dict[str, str]) -> None:
+    client = await enter(engine, cookies, "alice", "open", "club")
+    gate = threading.Event()
+    held = [asyncio.create_task(engine.reads.run(gate.wait)) for _ in range(THREADS)]
+    try:
+        await elsewhere(end_membership, "alice", "")
+        await eventually(lambda: outcome(client) == {"club": 2403})
+        await elsewhere(sign_out, "alice", cookies["alice"])
+        await eventually(lambda: client.closing == 4501)
+    finally:
+        gate.set()
+    await asyncio.gather(*held)
 
 
 async def test_in_the_middle_of_a_connect(engine: Engine, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
