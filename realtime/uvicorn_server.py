@@ -58,12 +58,14 @@ async def serve(application: Application, sock: socket.socket, lifetime: Lifetim
 
 
 class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    # h11, which parses where httptools is not installed, has a limit of its own, and calls nothing of what follows.
+    counts = hasattr(AutoHTTPProtocol, "on_headers_complete")
     # Whether the last read brought something to its end, and the bytes of those since then that did not.
     completed = False
     incomplete = 0
 
     def data_received(self, data: bytes) -> None:
-        self.completed = False
+        self.completed = not self.counts
         super().data_received(data)
         self.incomplete = 0 if self.completed else self.incomplete + len(data)
         if self.incomplete > HEAD_BYTES:
