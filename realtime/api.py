@@ -25,6 +25,7 @@ from .identify import identity_of_request
 from .journal import explain
 from .protocol import misfit
 
+PREFIX = "/api/"
 # Bytes of replies after which a batch reads nothing more: a thousand pages of history must not be in memory at once.
 MAX_REPLIES = 4_194_304
 
@@ -47,7 +48,7 @@ class Api(Endpoint):
 
     def screen(self) -> None:
         check_host(self.scope)
-        self.method = self.scope["path"].removeprefix("/api/")
+        self.method = self.scope["path"].removeprefix(PREFIX)
         if self.method not in METHODS:
             raise Refusal(404, UnknownMethod.code, str(UnknownMethod(self.method)))
         super().screen()

@@ -14,6 +14,7 @@ from twisted.web import http as twisted_http
 from . import problem
 from .conf import limit
 from .endpoint import Answer, enveloped, head_of, too_large
+from .routing import is_api
 from .stream_api import PREFIX
 
 # Their declared types are zope interfaces, or missing, which the type checker does not understand.
@@ -51,7 +52,7 @@ class Request(WebRequest):  # type: ignore[misc]
         The connection is left open for a while: a reset would hide the answer from a client that is still sending.
         """
         most = limit("MESSAGE_BYTES")
-        if not self.refused and size > most and self.channel._path.startswith(b"/api/"):
+        if not self.refused and size > most and is_api(self.channel._path.partition(b"?")[0].decode("latin-1")):
             self.refused = True
             self.requestHeaders.removeHeader(b"Expect")
             self.channel.dataReceived = lambda data: None

@@ -1,8 +1,10 @@
 """What is answered at ASGI level, before Django: sockets, the API and the probes."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler
+from django.urls import Resolver404, resolve
 
 from . import api, asyncapi, callers, consumers, errors, openapi, probes, stream_api
 
@@ -14,8 +16,6 @@ PATHS: dict[tuple[str, str], Any] = {
     ("http", "/connection/websocket"): consumers.NotUpgraded.as_asgi(),
     ("websocket", "/connection/websocket"): consumers.WebSocketConsumer.as_asgi(),
 }
-# A page among the calls.
-DOCS = "/api/docs"
 streams: Any = stream_api.StreamApi.as_asgi()
 methods: Any = api.Api.as_asgi()
 
@@ -24,9 +24,26 @@ def route(scope: Any) -> Any:
     """Who answers `scope`; None: the application around Wirelog."""
     if found := PATHS.get((scope["type"], scope["path"])):
         return found
-    if scope["type"] == "http" and scope["path"].startswith("/api/") and scope["path"] != DOCS:
-        return streams if scope["path"].startswith(stream_api.PREFIX) else methods
-    return None
+    path = scope["path"]
+    if scope["type"] != "http" or not is_api(path):
+        return None
+    return streams if path.startswith(stream_api.PREFIX) else methods
+
+
+def is_api(path: str) -> bool:
+    """Whether `path` is for programs: streams, methods, and what nobody knows. A project may have an API of its own there, and ours a page."""
+    if not path.startswith(api.PREFIX):
+        return False
+    return path.startswith(stream_api.PREFIX) or path.removeprefix(api.PREFIX) in api.METHODS or not is_page(path)
+
+
+def is_page(path: str) -> bool:
+    """Whether the URLs of the project have `path`, be it after the redirect that appends a slash."""
+    for candidate in (path, f"{path}/"):
+        with suppress(Resolver404):
+            resolve(candidate)
+            return True
+    return False
 
 
 class Application:

@@ -143,6 +143,8 @@ async def test_a_published_client_follows_the_orders(shop: Shop) -> None:
 
 def test_the_rest_of_the_project_is_as_before(shop: Shop) -> None:
     assert (shop.get("/").body, shop.get("/healthz").body, shop.get("/no/such").status) == (b"the shop", b"ok\n", 404)
+    assert (shop.get("/api/stock/").body, shop.get("/api/stock").status) == (b"of an API of its own", 301)
+    assert json.loads(shop.get("/api/no/such").body)["error"]["code"] == 104
     assert select(shop.data, "SELECT name FROM orders_customer") == [("alice",)]
 
 

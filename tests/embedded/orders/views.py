@@ -12,6 +12,10 @@ def home(request: HttpRequest) -> HttpResponse:
     return HttpResponse("the shop")
 
 
+def stock(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("of an API of its own")
+
+
 @require_POST
 def sign_in(request: HttpRequest) -> HttpResponse:
     login(request, authenticate(request, username=request.POST["name"], password=request.POST["password"]))
