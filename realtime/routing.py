@@ -31,7 +31,7 @@ def route(scope: Any) -> Any:
 
 
 def is_api(path: str) -> bool:
-    """Whether `path` is for programs: streams, methods, and what nobody knows. There is a page besides, and perhaps the project's own API."""
+    """Whether `path` is for programs: streams, methods, and what nobody knows. The project may have pages, or an API, there besides."""
     if not path.startswith(api.PREFIX):
         return False
     return path.startswith(stream_api.PREFIX) or path.removeprefix(api.PREFIX) in api.METHODS or not is_page(path)
