@@ -70,6 +70,8 @@ class Engine:
         # Tells every process of an encoded hint.
         self.announce = self._sender.announce
         self.reads = Reads()
+        # For methods of rpc, which take as long as they like: no connect and no delivery waits behind one.
+        self.calls = Reads()
         self.journal = Journal(self.announce, self.fail)
         self.hub = Hub(self.reads)
         self.presence = PresenceBook(self.journal, self.reads, self._sender)
@@ -238,6 +240,7 @@ class Engine:
     async def _let_go(self) -> None:
         await asyncio.to_thread(self.journal.stop)
         await asyncio.to_thread(self.reads.stop)
+        await asyncio.to_thread(self.calls.stop)
         await asyncio.to_thread(self._looks.stop)
         self._lock.release()
 

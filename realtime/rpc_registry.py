@@ -36,7 +36,7 @@ class Method:
             return await self.function(*arguments)
         if self.writes:
             return await engine.journal.run(partial(_in_transaction, self.function, *arguments))
-        return await engine.reads.run(self.function, *arguments)
+        return await engine.calls.run(self.function, *arguments)
 
 
 METHODS: dict[str, Method] = {}

@@ -16,8 +16,9 @@ from realtime.access import Identity
 from realtime.engine import Engine, current
 from realtime.errors import NotPermitted
 from realtime.models import Audience, Record, Stream
+from realtime.reads import THREADS
 
-from .core import Client, cookie, elsewhere, person
+from .core import Client, append, cookie, elsewhere, person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -70,6 +71,26 @@ async def test_a_plain_function_runs_in_a_reader_thread_and_cannot_write(alice: 
     assert (await alice.rpc("where")).startswith("wirelog-reads")
     assert await alice.rpc("write") == 100
     assert not await elsewhere(Stream.objects.filter(name="new").exists)
+
+
+async def test_slow_methods_hold_up_no_connect_and_no_delivery(engine: Engine, alice: Client) -> None:
+    gate = threading.Event()
+
+    @rpc("slow")
+    def slow(identity: Identity) -> bool:
+        return gate.wait(60)
+
+    clients = [await Client(engine, alice.session.caller.session_key).connect() for _ in range(THREADS)]
+    calls = [asyncio.create_task(client.rpc("slow")) for client in clients]
+    try:
+        reader = await Client(engine, alice.session.caller.session_key).connect()
+        assert isinstance(await reader.ask("subscribe", channel="room"), dict)
+        # No hint tells of it: it is read.
+        await elsewhere(append, "room", "1")
+        assert await reader.received(1) == [1]
+    finally:
+        gate.set()
+    assert await asyncio.gather(*calls) == [True] * THREADS
 
 
 async def test_a_coroutine_function_runs_on_the_loop(alice: Client) -> None:
