@@ -128,8 +128,10 @@ class Feed:
     early: dict[int, Publication] = field(default_factory=dict)
     filling: "asyncio.Task[None] | None" = None
     gap_timer: asyncio.TimerHandle | None = None
-    # How many records were redacted since it is here: a page that was asked for before is not to be used.
-    redactions: int = 0
+    # Offset of the oldest record kept, as far as is known.
+    tail: int = 1
+    # How often records were taken away since it is here: what was asked for before is not to be used.
+    removals: int = 0
     # Monotonic time of the last delivery: the idlest ring is forgotten first.
     used: float = 0.0
     # The name as JSON: the same in every push.
@@ -144,10 +146,14 @@ class Feed:
 
     def forget(self, offset: int) -> None:
         """The payload of the record at `offset` was taken away: it is told from the database alone from now on."""
-        self.redactions += 1
         self.ring.forget(offset)
+        self.begin_newest_anew()
+
+    def begin_newest_anew(self) -> None:
+        """Records were taken away: of which key another one is the newest now, the database knows."""
+        self.removals += 1
         if self.newest is not None:
-            self.newest.forget(offset)
+            self.newest.begin_anew(self.last)
 
     @property
     def subscribers(self) -> int:

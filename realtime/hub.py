@@ -219,7 +219,14 @@ class Hub:
             elif row.epoch != feed.epoch or (row.delivery == Delivery.NEWEST) != (feed.newest is not None):
                 self._end_all(feed, INSUFFICIENT_STATE)
             else:
+                self._follow_tail(feed, row.tail)
                 self.take_heads({stream_id: row.head})
+
+    def _follow_tail(self, feed: Feed, tail: int) -> None:
+        """Of the newest of each key some may have been removed, which nobody is to be sent any more."""
+        if tail != feed.tail:
+            feed.tail = tail
+            feed.begin_newest_anew()
 
     # Gaps
 
@@ -282,6 +289,7 @@ class Hub:
                 self.end(subscription, INSUFFICIENT_STATE)
         feed.last = last
         self.replay.begin_anew(feed)
+        feed.begin_newest_anew()
         feed.wake()
 
     # Delivery

@@ -41,12 +41,9 @@ class Newest:
         """The messages of the keys that have a record after `position`, in the order of offsets. They are all here from `since` on."""
         return [line for offset, line in self._entries.values() if offset > position]
 
-    def forget(self, offset: int) -> None:
-        """The payload of the record at `offset` was taken away."""
-        for key, (known, _) in self._entries.items():
-            if known == offset:
-                self._drop(key)
-                return
+    def begin_anew(self, last: int) -> None:
+        """Some may have been taken away: those up to the offset `last` are in the database, if they are anywhere."""
+        self._entries, self._size, self.since = {}, 0, last
 
     def _drop(self, key: str) -> None:
         if (entry := self._entries.pop(key, None)) is not None:

@@ -45,6 +45,7 @@ class Replay:
         """With nothing up to the feed's `last`."""
         self.count(feed, -feed.ring.size)
         feed.ring = Ring(feed.last)
+        self.drop_pages(feed)
 
     def forget(self, feed: Feed, offset: int) -> None:
         """The record at `offset` was redacted."""
@@ -104,15 +105,15 @@ class Replay:
         return batch
 
     async def _read_unredacted(self, feed: Feed, read: Callable[[], Awaitable[Page]]) -> Page:
-        """What `read` finds, again if a record was redacted meanwhile: it is kept here, and may hold what was taken away."""
+        """What `read` finds, again if a record was taken away meanwhile: it is kept here, and may hold that."""
         while True:
-            redactions = feed.redactions
+            removals = feed.removals
             page = await read()
-            if feed.redactions == redactions:
+            if feed.removals == removals:
                 return page
 
     async def _read_newest(self, feed: Feed, newest: Newest, position: int) -> Step:
-        if newest.since > position:
+        while newest.since > position:
             await self._reading.join((feed, position), lambda: self._load_newest(feed, newest, position))
         # No await from here on: these are all up to `last`.
         lines = newest.after(position)
@@ -120,6 +121,6 @@ class Replay:
         return Step(Batch(lines), feed.last)
 
     async def _load_newest(self, feed: Feed, newest: Newest, position: int) -> None:
-        asked = (feed.stream_id, position, newest.since, limit("PAGE_RECORDS"))
-        page = await self._read_unredacted(feed, lambda: self.reads.run(latest.changed, *asked))
+        most = limit("PAGE_RECORDS")
+        page = await self._read_unredacted(feed, lambda: self.reads.run(latest.changed, feed.stream_id, position, newest.since, most))
         newest.load(page, feed.encode(page), position)

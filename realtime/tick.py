@@ -27,6 +27,7 @@ COMPARE_SECONDS = 2.0
 class Head(NamedTuple):
     stream_id: int
     epoch: str
+    tail: int
     head: int
     delivery: str
 
@@ -116,7 +117,7 @@ class Tick:
         self._look_for_notices()
         wanted = self._subscribed()
         if wanted:
-            rows = Stream.objects.filter(pk__in=wanted).values_list("pk", "epoch", "head", "delivery")
+            rows = Stream.objects.filter(pk__in=wanted).values_list("pk", "epoch", "tail", "head", "delivery")
             self._on_streams([Head(*row) for row in rows], wanted)
 
 

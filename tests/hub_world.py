@@ -173,11 +173,9 @@ class World:
                 seen = self.database.head
                 self.hub.take_heads({STREAM_ID: seen})
             if turn % 20 == 0:
-                rows = (
-                    []
-                    if self.database.removed
-                    else [Head(STREAM_ID, self.database.epoch, self.database.head, self.database.stream.delivery)]
-                )
+                stream = self.database.stream
+                row = Head(STREAM_ID, self.database.epoch, stream.tail, stream.head, stream.delivery)
+                rows = [] if self.database.removed else [row]
                 self.hub.take_streams(rows, tuple(self.hub.feeds))
 
     def publish(self, count: int) -> None:

@@ -191,7 +191,7 @@ class Promises(RuleBasedStateMachine):
 
     async def _tick(self, row: Stream) -> None:
         self.hub.take_heads({row.pk: row.head})
-        self.hub.take_streams([Head(row.pk, row.epoch, row.head, row.delivery)], tuple(self.hub.feeds))
+        self.hub.take_streams([Head(row.pk, row.epoch, row.tail, row.head, row.delivery)], tuple(self.hub.feeds))
 
     @rule(seconds=st.sampled_from([0.01, 0.03, 0.2, 6.0]))
     def time_passes(self, seconds: float) -> None:

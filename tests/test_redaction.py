@@ -198,7 +198,7 @@ async def test_a_page_that_was_read_before_the_redaction_is_read_again(engine: E
             reads.append([record.data for record in found])
             if len(reads) == 1:
                 await elsewhere(redact)
-                await eventually(lambda: feed.redactions == 1)
+                await eventually(lambda: feed.removals == 1)
         return found
 
     engine.reads.run = late  # type: ignore[method-assign]
@@ -206,6 +206,18 @@ async def test_a_page_that_was_read_before_the_redaction_is_read_again(engine: E
     assert reads[0][0] == '{"text":"é"}'
     assert len(reads) > 1
     assert found.get(1) is None
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_newest_of_a_key_is_the_one_before_that_which_was_taken_away(engine: Engine) -> None:
+    await elsewhere(make, delivery=Delivery.NEWEST)
+    live = await Client(engine).connect()
+    await live.ask("subscribe", channel="s")
+    await elsewhere(append, "s", '"one"', '"two"', key="a")
+    assert await live.received(2) == [3, 4]
+    assert await elsewhere(redact, 4)
+    assert await live.received(3) == [3, 4, 5]
+    assert await resumed(engine, 2) == {3: "one", 5: {"text": "Redacted record 4."}}
 
 
 # Who may, and how

@@ -13,6 +13,7 @@ from realtime.engine import Engine
 from realtime.errors import ACCESS_REVOKED, SLOW
 from realtime.group_read import GroupRead
 from realtime.models import Audience, Delivery, Namespace, Record, Stream
+from realtime.retention import remove_once
 from realtime.tick import Head
 
 from .core import Client, append, cookie, elsewhere, person, quiet
@@ -265,7 +266,7 @@ async def test_the_end_of_a_subscription_is_told_and_one_may_subscribe_again(
 ) -> None:
     await alice.ask("subscribe", channel="room")
     stream = await room()
-    engine.hub.take_streams([Head(stream.pk, epoch, 5, stream.delivery)] if epoch else [], [stream.pk])
+    engine.hub.take_streams([Head(stream.pk, epoch, 3, 5, stream.delivery)] if epoch else [], [stream.pk])
     assert [push["code"] for push in alice.pushes("unsubscribe")] == [code]
     assert await members(alice) == {}
     assert isinstance(await alice.ask("subscribe", channel="room"), dict)
@@ -296,6 +297,19 @@ async def test_a_delivery_that_changes_is_that_of_every_reader_within_two_second
     # A reader of the newest records alone is told the last one of these.
     await alice.ask("subscribe", channel="room", recover=True, offset=3, epoch="epoch")
     assert await alice.received(2) == [4, 5]
+
+
+async def test_what_was_removed_of_the_newest_is_sent_to_nobody(alice: Client, bob: Client, engine: Engine) -> None:
+    await elsewhere(Stream.objects.filter(name="room").update, delivery=Delivery.NEWEST)
+    await alice.ask("subscribe", channel="room")
+    await elsewhere(append, "room", '"secret"', key="k")
+    assert await alice.received(1) == [6]
+    await elsewhere(remove_once, (await room()).pk, 6)
+    (feed,) = engine.hub.feeds.values()
+    await eventually(lambda: feed.tail == 7)
+    await bob.ask("subscribe", channel="room", recover=True, offset=0, epoch="epoch")
+    await elsewhere(append, "room", '"next"', key="k")
+    assert await bob.received(1) == [7]
 
 
 @pytest.mark.parametrize("end", ["leave", "close"])

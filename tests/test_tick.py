@@ -95,7 +95,7 @@ def test_the_subscribed_streams_are_compared_and_a_removed_one_is_missing(desk: 
     desk.subscribed = (stream.pk, 999)
     Stream.objects.update(epoch="restored")
     desk.tick.compare()
-    assert desk.streams == [([Head(stream.pk, "restored", 2, "every")], (stream.pk, 999))]
+    assert desk.streams == [([Head(stream.pk, "restored", 1, 2, "every")], (stream.pk, 999))]
 
 
 # Notices
