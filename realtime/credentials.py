@@ -72,12 +72,26 @@ def identities_of_sessions(session_keys: Collection[str]) -> dict[str, Identity]
 
     By one query for all of them where the session model has a `user` (project/users); any other engine by its own loads.
     """
-    store = import_module(settings.SESSION_ENGINE).SessionStore
+    store = session_store(settings.SESSION_ENGINE)
+    if store is None:
+        return {}
     if hasattr(store, "get_model_class") and hasattr(store.get_model_class(), "user"):
         rows = _user_rows(store, session_keys)
         return {row.session_key: _identity(row, _ids(row.group_list), row.ends) for row in rows}
     users = {session_key: _user_by_load(store, session_key) for session_key in session_keys}
     return {session_key: identity_of_user(user) for session_key, user in users.items() if user is not None and user.is_active}
+
+
+@functools.cache
+def session_store(engine: str) -> Any:
+    """The store of sessions; None in a project that has none, whose engine is then the one that Django takes for granted."""
+    store = import_module(engine).SessionStore
+    try:
+        getattr(store, "get_model_class", bool)()
+    except RuntimeError:
+        # Its app is not installed.
+        return None
+    return store
 
 
 def _user_rows(store: Any, session_keys: Collection[str]) -> Iterator[Any]:

@@ -6,7 +6,6 @@ connection gets once a minute.
 """
 
 from collections.abc import Collection
-from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -42,7 +41,7 @@ def connect() -> None:
         (post_delete, Stream, stream_deleted),
     ):
         signal.connect(receiver, sender=sender)
-    store = import_module(settings.SESSION_ENGINE).SessionStore
+    store = credentials.session_store(settings.SESSION_ENGINE)
     if hasattr(store, "get_model_class"):
         post_delete.connect(session_deleted, sender=store.get_model_class())
     else:

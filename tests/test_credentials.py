@@ -1,6 +1,8 @@
 """Who shows a session or an API key."""
 
+import sys
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,6 +126,17 @@ def test_the_session_engine_of_another_project_is_asked_by_its_own_load(alice: U
     change_password(alice, key)
     assert who(key) is None
     assert who("unknown") is None
+
+
+def test_in_a_project_without_sessions_a_cookie_is_nobodys(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Store:
+        @classmethod
+        def get_model_class(cls) -> None:
+            raise RuntimeError("Model class Session isn't in an application in INSTALLED_APPS.")
+
+    monkeypatch.setitem(sys.modules, "without_sessions", SimpleNamespace(SessionStore=Store))
+    settings.SESSION_ENGINE = "without_sessions"
+    assert who("made up") is None
 
 
 def test_a_session_of_nobody_is_nobody(db: None) -> None:
