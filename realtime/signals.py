@@ -36,6 +36,7 @@ EXIT_SECONDS = 2.0
 
 Event = dict[str, Any]
 Describe = Callable[..., Event]
+Told = tuple[Signal, Describe, tuple[Any, ...]]
 
 
 def tell(signal: Signal, describe: Describe, *args: Any) -> None:
@@ -71,20 +72,22 @@ class Outlet:
         self.lost = 0
         self._warned = False
         self._lock = threading.Lock()
-        self._queue: Queue[tuple[Signal, Describe, tuple[Any, ...]]] | None = None
+        self._queue: Queue[Told] | None = None
 
     def put(self, signal: Signal, describe: Describe, args: tuple[Any, ...]) -> None:
         try:
             (self._queue or self._start()).put_nowait((signal, describe, args))
-        except Full:
+        except (Full, RuntimeError):
+            # Or the system gives no thread: that must not end the one that tells, which may be the write thread.
             self._drop()
 
-    def _start(self) -> "Queue[tuple[Signal, Describe, tuple[Any, ...]]]":
+    def _start(self) -> "Queue[Told]":
         with self._lock:
             if self._queue is None:
-                self._queue = Queue(limit("SIGNAL_QUEUE"))
-                threading.Thread(target=self._run, args=(self._queue,), name="wirelog-signals", daemon=True).start()
+                queue: Queue[Told] = Queue(limit("SIGNAL_QUEUE"))
+                threading.Thread(target=self._run, args=(queue,), name="wirelog-signals", daemon=True).start()
                 atexit.register(self.flush, EXIT_SECONDS)
+                self._queue = queue
             return self._queue
 
     def _drop(self) -> None:
@@ -94,7 +97,7 @@ class Outlet:
                 self._warned = True
                 logger.warning("Receivers of signals are too slow: events are dropped until they have caught up.")
 
-    def _run(self, queue: "Queue[tuple[Signal, Describe, tuple[Any, ...]]]") -> None:
+    def _run(self, queue: "Queue[Told]") -> None:
         while True:
             signal, describe, args = queue.get()
             # An error of a receiver is logged by Django, and ends nothing.

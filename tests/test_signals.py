@@ -3,6 +3,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from queue import Queue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -170,6 +171,25 @@ async def test_publishing_goes_on_while_a_receiver_hangs(
     go.set()
     assert outlet.flush(SECONDS)
     assert told == [1, 2, 3, 4]
+
+
+async def test_publishing_goes_on_where_there_is_no_thread_for_receivers(
+    engine: Engine, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**arguments: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    outlet = signals.Outlet()
+    monkeypatch.setattr(signals, "outlet", outlet)
+    with monkeypatch.context() as full:
+        full.setattr(signals, "threading", SimpleNamespace(Thread=refuse))
+        assert [(await apublish("lobby", number)).offset for number in (1, 2)] == [1, 2]
+        # They are answered before they are told.
+        await engine.journal.run(lambda: None)
+        assert outlet.lost == 2
+    await apublish("lobby", 3)
+    assert [event["offset"] for _, event in following(heard, 1)] == [3]
+    assert outlet.flush(SECONDS)
 
 
 async def test_an_error_of_a_receiver_is_logged_and_the_next_one_is_told(
