@@ -33,6 +33,7 @@ FULL_SECONDS = 1.0
 
 # Why a process must end.
 UNCONFIRMED = "The disk did not confirm a write. Only a new process can tell what is stored: this one stops."
+FAILED = "The write thread has met an error of ours: this process stops."
 MOVED = "The file of the database was moved or replaced. What is written now would be lost with the old one: this process stops."
 
 
@@ -156,12 +157,21 @@ class Journal:
     def _run(self) -> None:
         entry = self._queue.get()
         while entry is not None:
-            if isinstance(entry, _Job):
-                self._run_job(entry)
+            try:
+                entry = self._handle(entry)
+            except Exception:
+                # The edge of the thread: without it no publish would be answered any more, and nobody would know.
+                logger.exception("The write thread failed.")
+                self._break(FAILED)
                 entry = self._queue.get()
-            else:
-                entry = self._commit(entry)
         connections["default"].close()
+
+    def _handle(self, entry: _Request | _Job) -> _Request | _Job | None:
+        """Returns the next entry."""
+        if isinstance(entry, _Request):
+            return self._commit(entry)
+        self._run_job(entry)
+        return self._queue.get()
 
     def _commit(self, first: _Request) -> _Request | _Job | None:
         """Commit `first` and all that waits behind it; returns the next entry."""

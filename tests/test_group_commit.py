@@ -349,6 +349,20 @@ async def test_an_error_of_ours_fails_its_batch_and_not_the_journal(desk: Desk, 
     assert (await desk.journal.append(Item("a", "2"))).offset == 1
 
 
+async def test_an_error_of_ours_after_a_commit_ends_the_process_and_no_wait(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(group_commit, "tell_receivers", fail)
+    assert (await desk.journal.append(Item("a", "1"))).offset == 1
+    await eventually(lambda: group_commit.FAILED in desk.said)
+    assert "ZeroDivisionError" in caplog.text
+    with pytest.raises(InternalError):
+        await desk.journal.run(lambda: None)
+
+
 # Jobs
 
 
