@@ -86,7 +86,9 @@ class PresenceBook:
     def disconnected(self, member: Member) -> None:
         for stream_id in list(member.streams):
             self._leave(stream_id, member)
-        self._connections[member.client] = None
+        # Who came since the last write has no row; while none can be written they would be without end.
+        if self._connections.pop(member.client, None) is None:
+            self._connections[member.client] = None
         signals.tell(signals.disconnected, signals.describe_member, member)
 
     def subscribed(self, member: Member, stream: Stream) -> None:
@@ -109,6 +111,8 @@ class PresenceBook:
         here = self._here.get(stream_id, {})
         if here.pop(member.client, None) is not None:
             self._presence[stream_id, member.client] = False
+        if self._connections.get(member.client) is not None:
+            self._presence.pop((stream_id, member.client), None)
         if not here:
             self._here.pop(stream_id, None)
 
@@ -161,8 +165,12 @@ class PresenceBook:
         try:
             await self._journal.run(lambda: write_rows(self.process_id, connections, presence, used, beat))
         except DatabaseError:
-            self._connections = connections | self._connections
-            self._presence = presence | self._presence
+            # Who came before it and has gone since was never written.
+            never = {client for client, member in self._connections.items() if member is None and connections.get(client) is not None}
+            connections |= self._connections
+            presence |= self._presence
+            self._connections = {client: member for client, member in connections.items() if client not in never}
+            self._presence = {place: here for place, here in presence.items() if place[1] not in never}
             self._used |= used
             raise
 

@@ -137,6 +137,37 @@ async def test_a_write_that_failed_is_made_up_for_by_the_next(engine: Engine, st
     assert await elsewhere(rows) == (1, 1)
 
 
+async def test_who_comes_and_goes_while_nothing_can_be_written_leaves_nothing_behind(engine: Engine, stream: Stream) -> None:
+    book = engine.presence
+    await book.write()
+    trouble = Trouble(OperationalError("database or disk is full"), "INTO realtime_connection")
+    await trouble.befall(engine.journal)
+    before, at_once, during, after = (member(name) for name in ("before", "at once", "during", "after"))
+
+    def come(one: Member) -> None:
+        book.connected(one)
+        book.subscribed(one, stream)
+
+    come(at_once)
+    book.disconnected(at_once)
+    come(during)
+    come(after)
+    writing = asyncio.create_task(book.write())
+    await asyncio.sleep(0)
+    book.disconnected(during)
+    with pytest.raises(OperationalError):
+        await writing
+    book.disconnected(after)
+    assert (book._connections, book._presence) == ({}, {})
+    trouble.error = None
+    come(before)
+    await book.write()
+    assert await elsewhere(rows) == (1, 1)
+    book.disconnected(before)
+    await book.write()
+    assert await elsewhere(rows) == (0, 0)
+
+
 async def test_the_heartbeat_goes_on_after_a_database_error(stream: Stream, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     monkeypatch.setattr(presence, "WRITE_SECONDS", 0.01)
     async with running() as engine:
