@@ -1,13 +1,12 @@
 """Who shows wrong API keys has to wait. Pure: time is read from a clock that is passed in. Used on the event loop."""
 
 from collections.abc import Callable
-from ipaddress import ip_network
 from typing import TypeVar
 
 from .conf import rate
 from .credentials import Credential
 from .errors import TooManyRequests
-from .rates import Bucket
+from .rates import Bucket, host_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -30,7 +29,7 @@ class Guesses:
         """Before a key is looked at. Raises TooManyRequests."""
         if not self._buckets or shown in self._known:
             return
-        bucket = self._buckets.get(_origin(address))
+        bucket = self._buckets.get(host_of(address))
         if bucket is not None and (wait := bucket.wait(self._clock())):
             raise TooManyRequests(f"an address may show {self._most} wrong API keys a minute", wait)
 
@@ -40,7 +39,7 @@ class Guesses:
             _keep(self._known, shown, None, MAX_KEYS)
             return
         self._known.pop(shown, None)
-        name, now = _origin(address), self._clock()
+        name, now = host_of(address), self._clock()
         bucket = self._buckets.get(name) or Bucket(self._most / 60, self._most, now)
         _keep(self._buckets, name, bucket, MAX_ADDRESSES)
         bucket.take(now)
@@ -52,10 +51,3 @@ def _keep(kept: dict[K, V], key: K, value: V, most: int) -> None:
     kept[key] = value
     if len(kept) > most:
         del kept[next(iter(kept))]
-
-
-def _origin(address: str | None) -> str:
-    """One host has a whole network of IPv6."""
-    if address is None or ":" not in address:
-        return address or ""
-    return str(ip_network((address, 64), strict=False))

@@ -1,6 +1,7 @@
 """How fast one may go: token buckets of principals and of connections. Pure: time is passed in, or read from a clock that is."""
 
 from collections.abc import Callable
+from ipaddress import ip_network
 
 from . import protocol
 from .access import Identity
@@ -55,6 +56,13 @@ class Bucket:
         self.at = now
 
 
+def host_of(address: str | None) -> str:
+    """Who is counted by an address: one host has a whole network of IPv6."""
+    if address is None or ":" not in address:
+        return address or ""
+    return str(ip_network((address, 64), strict=False))
+
+
 class Rates:
     """How fast each principal publishes, by all its connections to this process and by HTTP. Used on the event loop."""
 
@@ -73,7 +81,7 @@ class Rates:
         if not self._apply or not most:
             return
         burst = most * KEY_BURST_SECONDS if by_key else self._burst
-        name = identity.principal or f"from {address}"
+        name = identity.principal or f"from {host_of(address)}"
         bucket = self._buckets.get(name) or self._open(name, Bucket(most, burst, self.clock()))
         # Every time: an operator may have given the key another rate.
         bucket.rate, bucket.burst = most, burst

@@ -119,6 +119,10 @@ def test_anonymous_people_are_counted_by_their_address(rates: Rates) -> None:
     assert passed(rates, ANONYMOUS, 200, "10.0.0.1") == 100
     assert passed(rates, ANONYMOUS, 200, "10.0.0.2") == 100
     assert passed(rates, ANONYMOUS, 200, None) == 100
+    # One host has a whole network of IPv6.
+    assert passed(rates, ANONYMOUS, 200, "2001:db8:1:2::1") == 100
+    assert passed(rates, ANONYMOUS, 1, "2001:db8:1:2::2") == 0
+    assert passed(rates, ANONYMOUS, 1, "2001:db8:1:3::1") == 1
 
 
 def test_a_batch_counts_for_all_its_records(rates: Rates) -> None:
