@@ -375,3 +375,9 @@ def test_a_feed_that_cannot_be_sent_is_told_in_a_sentence(
     monkeypatch.delenv("WIRELOG_KEY", raising=False)
     with pytest.raises(CommandError, match=sentence):
         run("feed", "host", *options)
+
+
+def test_a_project_without_the_client_is_told_where_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "clients.wirelog_spool", None)
+    with pytest.raises(CommandError, match="which a checkout of Wirelog has"):
+        run("feed", "host", "--to", "http://127.0.0.1:9")

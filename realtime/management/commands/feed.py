@@ -48,8 +48,11 @@ class Command(VerbCommand):
         publish(feed, interval, lambda: append_one(feed.item()))
 
     def publish_elsewhere(self, feed: HostFeed, options: dict[str, Any]) -> None:
-        # Not at the top: a project that installs the app has no such folder.
-        from clients.wirelog_spool import Spool, SpoolError  # noqa: PLC0415
+        try:
+            from clients.wirelog_spool import Spool, SpoolError  # noqa: PLC0415
+        except ImportError:
+            # A project that installs the app has no such folder.
+            raise CommandError("--to needs clients/wirelog_spool.py beside manage.py, which a checkout of Wirelog has.") from None
 
         folder = data_folder() / "spool" / feed.stream
         try:
