@@ -17,6 +17,7 @@ from django.db import DatabaseError
 
 from . import namespaces, protocol, rpc_methods, rpc_registry
 from .access import Identity
+from .attention import Attention
 from .callers import Caller
 from .conf import limit, option
 from .credentials import Credential
@@ -87,6 +88,7 @@ class Session:
         self.closing: Close | None = None
         self._closed_at = 0.0
         self._opened_at = engine.loop.time()
+        self.attention = Attention(engine.loop.time)
         # A failed connect leaves the connection unusable.
         self._connect_seen = False
         self._wake = wake
@@ -106,6 +108,12 @@ class Session:
         if frame in protocol.PONGS:
             self.outbox.pong(self.engine.loop.time())
             return
+        with self.attention.turned_away():
+            await self._run_all(frame)
+        # Replies first: what is replayed could keep them waiting behind slow handlers of the client.
+        self.pump.start()
+
+    async def _run_all(self, frame: str | bytes) -> None:
         try:
             for number, command in enumerate(protocol.decode(frame), 1):
                 if self.closing is None:
@@ -117,8 +125,6 @@ class Session:
                     await asyncio.sleep(0)
         except Disconnect as disconnect:
             self.close(disconnect.close)
-        # Replies first: what is replayed could keep them waiting behind slow handlers of the client.
-        self.pump.start()
 
     async def _run(self, command: protocol.Command) -> None:
         request = command.request()
@@ -343,7 +349,9 @@ class Session:
                 self._abort()
             return
         close = self.outbox.tick(now)
-        if self.identity is None and now - self._opened_at > limit("CONNECT_SECONDS"):
+        if close is not None and self.attention.may_have_missed(now):
+            close = None
+        if self.identity is None and self.attention.running_since is None and now - self._opened_at > limit("CONNECT_SECONDS"):
             close = STALE
         if self.identity is not None and self.identity.expires is not None and time.time() >= self.identity.expires:
             close = SIGNED_OUT

@@ -1,6 +1,7 @@
 """One connection without a socket: connect, the rules of the protocol, publish. Subscriptions are in test_session_subscribe.py."""
 
 import asyncio
+import threading
 import uuid
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -15,9 +16,11 @@ from realtime.errors import SLOW, STALE
 from realtime.group_read import GroupRead
 from realtime.models import Audience, Membership, Record, Stream
 from realtime.presence import Member
+from realtime.reads import THREADS
 
-from .core import Client, api_key, append, cookie, elsewhere, head, person, running
+from .core import Client, api_key, append, busy, cookie, elsewhere, head, person, running
 from .frames import taken
+from .waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -293,6 +296,54 @@ async def test_a_connection_that_says_nothing_is_stale(engine: Engine) -> None:
     assert client.closing is None
     client.session.tick(engine.loop.time() + 11)
     assert client.closing == 3502
+
+
+async def test_a_connect_that_is_under_way_is_never_stale(engine: Engine, cookies: dict[str, str]) -> None:
+    gate = threading.Event()
+    held = [asyncio.create_task(engine.reads.run(gate.wait)) for _ in range(THREADS)]
+    client = Client(engine, cookies["alice"])
+    connecting = asyncio.create_task(client.ask("connect"))
+    try:
+        await eventually(lambda: client.session._connect_seen)
+        client.session.tick(engine.loop.time() + 60)
+        assert client.closing is None
+    finally:
+        gate.set()
+    await asyncio.gather(*held)
+    assert (await connecting)["client"] == client.session.client
+
+
+async def test_who_may_have_answered_behind_a_slow_command_is_not_taken_for_silent(engine: Engine, alice: Client) -> None:
+    now = engine.loop.time()
+    alice.session.tick(now + 26)
+    alice.drain()
+    gate = await busy(engine.journal)
+    marking = asyncio.create_task(alice.rpc("mark_read", stream="room", offset=1))
+    await eventually(lambda: alice.session.attention.running_since)
+    alice.session.attention.running_since = now + 50
+    alice.session.tick(now + 52)
+    assert taken(alice.session.outbox, now + 52) == "{}"
+    alice.session.tick(now + 79)
+    assert alice.closing is None
+    gate.set()
+    assert await marking == {}
+    # The pong is read next, if there is one.
+    alice.session.attention.listening_since = now + 80
+    alice.session.tick(now + 87)
+    assert alice.closing is None
+    alice.session.tick(now + 89)
+    assert alice.closing == 3008
+
+
+async def test_a_command_without_end_excuses_no_silence(engine: Engine, alice: Client) -> None:
+    now = engine.loop.time()
+    alice.session.tick(now + 26)
+    alice.drain()
+    alice.session.attention.running_since = now + 27
+    alice.session.tick(now + 52)
+    assert taken(alice.session.outbox, now + 52) == "{}"
+    alice.session.tick(now + 61)
+    assert alice.closing == 3012
 
 
 async def test_one_that_has_connected_is_never_stale_but_must_answer_pings(engine: Engine, alice: Client) -> None:
