@@ -24,7 +24,7 @@ SETTINGS = (
     Setting("PAYLOAD_BYTES", 131_072, "Largest payload of a record in a stream that sets no limit of its own (413)."),
     Setting("STREAMS_PER_CONNECTION", 128, "Subscriptions that one connection may hold (106)."),
     Setting("STREAMS_PER_NAMESPACE", 10_000, "Streams of a namespace beyond which first use creates no more (106).", 0),
-    Setting("CONNECTIONS", 10_000, "Connections that one process holds (3504); 0 sets no limit.", 0),
+    Setting("CONNECTIONS", 10_000, "Connections that one process holds (3504; 429 for answers that last); 0 sets no limit.", 0),
     Setting(
         "CONNECTIONS_PER_USER", 20, "Connections that one person holds to one process (3504); 0 sets no limit. Keys have their own.", 0
     ),

@@ -1,6 +1,8 @@
 """How many connections a process holds: in all, of each person and of each key."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .access import Identity
 from .conf import option, rate
@@ -15,10 +17,12 @@ class Seats:
         self._in_all = rate("CONNECTIONS")
         self._of_a_person = rate("CONNECTIONS_PER_USER")
         self._taken: Counter[str] = Counter()
+        # Answers by HTTP that last: each holds a connection, too.
+        self._answers = 0
 
-    def room_for(self, connections: int) -> bool:
-        """Whether the process may hold so many, those included that have not said who they are."""
-        return not self._in_all or connections <= self._in_all
+    def room_for(self, sockets: int) -> bool:
+        """Whether the process may hold so many beside the answers that last, those included that have not said who they are."""
+        return not self._in_all or sockets + self._answers <= self._in_all
 
     def most(self, identity: Identity) -> int:
         """How many `identity` may hold; 0 sets no limit. Nobody is counted among the anonymous."""
@@ -35,6 +39,17 @@ class Seats:
         if self.full(identity):
             raise Disconnect(CONNECTION_LIMIT)
         self._taken[identity.principal] += 1
+
+    @contextmanager
+    def held(self, identity: Identity) -> Iterator[None]:
+        """A seat for an answer that lasts. Raises Disconnect as `take`."""
+        self.take(identity)
+        self._answers += 1
+        try:
+            yield
+        finally:
+            self._answers -= 1
+            self.leave(identity)
 
     def leave(self, identity: Identity) -> None:
         self._taken[identity.principal] -= 1

@@ -12,6 +12,7 @@ import msgspec
 
 from . import access, callers, credentials
 from .access import ANONYMOUS, Identity
+from .conf import limit
 from .credentials import Credential
 from .cursor import Waiter
 from .endpoint import NO_KEY, WRONG_KEY, Refusal, key_of, unauthorized
@@ -143,10 +144,11 @@ class Request:
     def take_seat(self) -> None:
         """For an answer that lasts, which counts as a connection until its end. Raises LimitExceeded."""
         seats, who = self.engine.seats, self.who
+        if not seats.room_for(len(self.engine.sessions) + 1):
+            raise LimitExceeded("connections to this process", limit("CONNECTIONS"))
         if seats.full(who):
             raise LimitExceeded("connections at a time", seats.most(who))
-        seats.take(who)
-        self.at_end.callback(seats.leave, who)
+        self.at_end.enter_context(seats.held(who))
 
     def count_publishes(self, identity: Identity, count: int) -> None:
         """Raises TooManyRequests."""

@@ -174,6 +174,18 @@ def test_it_counts_as_a_connection_while_it_lasts(door: Door, room: Stream) -> N
     leave(follow(door, **key))
 
 
+def test_a_process_holds_so_many_whoever_they_are(room: Stream, settings: Any) -> None:
+    settings.WIRELOG = {**settings.WIRELOG, "CONNECTIONS": 2}
+    with Door().opened() as door:
+        first, second = follow(door), follow(door)
+        refused = door.get(EVENTS)
+        assert (refused.status, refused.json()["code"], refused.headers["retry-after"]) == (429, 106, "60")
+        assert door.get("/api/streams/room/records").status == 200
+        leave(first)
+        leave(follow(door))
+        leave(second)
+
+
 def test_of_many_at_once_no_more_are_let_in_than_may(door: Door) -> None:
     named = {"X-API-Key": api_key("*", "read", max_connections=2)}
     crowd = [door.open("GET", EVENTS, named).give(b"") for _ in range(20)]
