@@ -72,16 +72,25 @@ class Control:
         for notice in notices:
             if notice.kind == "access":
                 changes.append(notice.subject)
-            elif act := self._kinds.get(notice.kind):
-                act(self, notice.subject)
             else:
-                # Of a newer version, whose processes run beside this one.
-                logger.warning("A notice of the unknown kind %r was ignored.", notice.kind)
+                self._act(notice)
         if changes:
             self.turn += 1
             self._look_again(self._concerned(changes))
             # Who reads by requests looks at the turn. It is not worth knowing whom it concerns: each costs one read.
             self._hub.wake()
+
+    def _act(self, notice: Notice) -> None:
+        act = self._kinds.get(notice.kind)
+        if act is None:
+            # Of a newer version, whose processes run beside this one.
+            logger.warning("A notice of the unknown kind %r was ignored.", notice.kind)
+            return
+        try:
+            act(self, notice.subject)
+        except Exception:
+            # The edge: those that follow may be about access, and must not be lost with it.
+            logger.exception("This notice could not be acted on: %s", notice)
 
     def _disconnect(self, subject: Subject) -> None:
         """Close the connections of `user` (a principal), `client`, `session`, but for the clients in `whitelist`; with `code`, `reason`."""

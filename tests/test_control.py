@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from realtime import access, credentials, notices
 from realtime.engine import Engine
@@ -137,6 +138,19 @@ async def test_notices_from_before_the_start_are_not_acted_on(cookies: dict[str,
         client = await Client(engine, cookies["alice"]).connect()
         await post(engine, "disconnect", user="999")
         assert client.closing is None
+
+
+async def test_a_notice_that_makes_no_sense_costs_no_other(engine: Engine, tabs: list[Client], caplog: pytest.LogCaptureFixture) -> None:
+    def revoke() -> None:
+        with transaction.atomic():
+            notices.post("unsubscribe", user=user(tabs[0]))
+            notices.post("disconnect", user=user(tabs[0]), whitelist=None)
+            Stream.objects.get(name="room").delete()
+
+    await elsewhere(revoke)
+    await eventually(lambda: [list(tab.session.subscriptions) for tab in tabs] == [["plain"]] * 3)
+    assert engine.control.turn == 1
+    assert caplog.text.count("This notice could not be acted on") == 2
 
 
 async def test_an_unknown_kind_is_ignored_and_logged(engine: Engine, tabs: list[Client], caplog: pytest.LogCaptureFixture) -> None:
