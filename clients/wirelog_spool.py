@@ -505,8 +505,8 @@ class Spool:
         self._closed = False
         # Whether the log has said that something is wrong, and not yet that it is over.
         self._warned = False
-        # Records in the next request; fewer after one that was refused as a whole.
-        self._most = BATCH_RECORDS
+        # Records in a request, as many as were not too many so far; and in the next one, which may end before a bad one.
+        self._largest = self._most = BATCH_RECORDS
         self._thread = threading.Thread(target=self._run, name="wirelog-spool", daemon=True)
         self._thread.start()
 
@@ -601,17 +601,22 @@ class Spool:
         except BadBatch as error:
             self._narrow(batch, error)
         else:
-            self._most = BATCH_RECORDS
+            if len(batch) == self._largest:
+                # One more at a time: what is refused as a whole has crossed the link in vain.
+                self._largest = min(BATCH_RECORDS, self._largest + 1)
+            self._most = self._largest
             self._settle(batch)
 
     def _narrow(self, batch: Sequence[Line], error: BadBatch) -> None:
         """Send what comes before the bad record next, then the record alone; then it is set aside."""
         if len(batch) == 1 or error.line == 1:
+            # The fault of this one, of which more would not have been too many.
+            self._most = self._largest = self._largest if error.line else BATCH_RECORDS
             self._settle(batch[:1], str(error))
         elif 1 < error.line <= len(batch):
             self._most = error.line - 1
         else:
-            self._most = len(batch) // 2
+            self._most = self._largest = len(batch) // 2
 
     def _dress(self, line: Line, gap: int) -> str:
         """The line as it is sent: with its key, and after a gap with a tag that tells how many are lost."""

@@ -104,6 +104,23 @@ def test_a_batch_that_is_too_large_goes_in_smaller_ones(server: Server, tmp_path
     assert status["rejected"] == 1
 
 
+def test_few_batches_are_sent_in_vain_where_less_is_taken_at_once(server: Server, tmp_path: Path) -> None:
+    fill(tmp_path, *range(500), fsync=False)
+    refused: list[int] = []
+
+    def small(door: Door) -> bool:
+        server.script.append(small)
+        if len(door.lines) > 20:
+            refused.append(len(door.lines))
+            door.answer(413, {"detail": "payload too large"})
+        return len(door.lines) > 20
+
+    server.script.append(small)
+    assert send(server, tmp_path)["rejected"] == 0
+    assert server.values == [*range(500)]
+    assert refused == [100, 50, 25, 21, 21, 21]
+
+
 def test_the_file_of_refused_records_is_bounded(server: Server, tmp_path: Path) -> None:
     for name in ("rejected.ndjson", "rejected.old.ndjson"):
         (tmp_path / name).write_bytes(b"x" * (LIMIT // SEGMENTS + 1))
