@@ -66,8 +66,8 @@ Connect = Callable[..., Awaitable[Any]]
 
 @asynccontextmanager
 async def connected(server: RunningServer, token: str, life: Life | None = None) -> AsyncIterator[Any]:
-    # No proxy: the environment of whoever runs the tests does not count.
-    client = Client(server.socket_url, life, token=token, proxy=None, max_reconnect_delay=0.5)
+    # No proxy: the environment of whoever runs the tests does not count. Of 5 s, a busy machine may leave too little.
+    client = Client(server.socket_url, life, token=token, proxy=None, timeout=30, max_reconnect_delay=0.5)
     await client.connect()
     try:
         await client.ready(SECONDS)

@@ -15,7 +15,7 @@ class CountingSocket extends WebSocket {
 }
 
 export function connect() {
-  const client = new Centrifuge(url, { token, websocket: CountingSocket, maxReconnectDelay: 500 });
+  const client = new Centrifuge(url, { token, websocket: CountingSocket, timeout: 30_000, maxReconnectDelay: 500 });
   client.on("disconnected", ({ code, reason }) => tell({ disconnected: code, reason }));
   return client;
 }
