@@ -30,7 +30,7 @@ from .outbox import Limits
 from .presence import PresenceBook
 from .rates import Rates
 from .reads import Reads
-from .seats import Seats
+from .seats import Holder, Seats
 from .tick import Head, Tick
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ PROBE_SECONDS = 2.0
 SPREAD_SECONDS = 1.0
 
 
-class Connected(Subscriber, Controlled, Protocol):
+class Connected(Subscriber, Controlled, Holder, Protocol):
     """What the engine needs of a session."""
 
     def tick(self, now: float) -> None: ...
@@ -77,7 +77,7 @@ class Engine:
         self.presence = PresenceBook(self.journal, self.reads, self._sender)
         self.rates = Rates(self.loop.time)
         self.guesses = Guesses(self.loop.time)
-        self.seats = Seats()
+        self.seats = Seats(self.loop.time)
         self.limits = Limits(
             outbox_bytes=limit("OUTBOX_BYTES"),
             frame_bytes=limit("FRAME_BYTES"),

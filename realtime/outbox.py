@@ -242,6 +242,12 @@ class Outbox:
         """The client is connected and answers pings; the first is due at `first`."""
         self._next_ping = first
 
+    def ask(self, now: float) -> None:
+        """Ping before the schedule says so: whoever is there answers."""
+        if self._next_ping is not None and self._ping_sent is None and self._due is None:
+            self._due = now
+            self.wake()
+
     def _needs_ping(self) -> bool:
         if self._next_ping is None or self._ping_sent is not None:
             return False

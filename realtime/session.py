@@ -87,7 +87,7 @@ class Session:
         # Why the connection ends, once it does, and when that was decided.
         self.closing: Close | None = None
         self._closed_at = 0.0
-        self._opened_at = engine.loop.time()
+        self._opened_at = self.heard = engine.loop.time()
         self.attention = Attention(engine.loop.time)
         # A failed connect leaves the connection unusable.
         self._connect_seen = False
@@ -105,8 +105,9 @@ class Session:
 
     async def receive(self, frame: str | bytes) -> None:
         """Run the commands of one frame, in order."""
+        self.heard = self.engine.loop.time()
         if frame in protocol.PONGS:
-            self.outbox.pong(self.engine.loop.time())
+            self.outbox.pong(self.heard)
             return
         with self.attention.turned_away():
             await self._run_all(frame)
@@ -154,7 +155,7 @@ class Session:
         self._connect_seen = True
         self.credential, identity = await identify(self.engine, self.caller, request.token)
         interval = self.engine.limits.ping_seconds
-        self.engine.seats.take(identity)
+        self.engine.seats.take(identity, self.engine.sessions)
         self.identity = identity
         self.member = Member(self.client, identity.principal, identity.label, identity.user_id, self.caller.address, self.caller.agent)
         self.engine.presence.connected(self.member)

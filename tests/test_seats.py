@@ -38,11 +38,11 @@ def small(settings: Any) -> None:
     ids=["a person", "a key with a limit", "a key without one", "anonymous people"],
 )
 def test_everybody_has_so_many_and_no_more(small: None, identity: Identity, seats: int) -> None:
-    assert taken(Seats(), identity, 50) == seats
+    assert taken(Seats(lambda: 0.0), identity, 50) == seats
 
 
 def test_who_finds_no_place_is_told_so_for_good(small: None) -> None:
-    seats = Seats()
+    seats = Seats(lambda: 0.0)
     taken(seats, ALICE, 3)
     with pytest.raises(Disconnect) as refused:
         seats.take(ALICE)
@@ -50,14 +50,14 @@ def test_who_finds_no_place_is_told_so_for_good(small: None) -> None:
 
 
 def test_a_place_that_is_left_can_be_taken_again_by_the_same_only(small: None) -> None:
-    seats = Seats()
+    seats = Seats(lambda: 0.0)
     assert (taken(seats, ALICE, 5), taken(seats, BOB, 5)) == (3, 3)
     seats.leave(ALICE)
     assert (taken(seats, BOB, 5), taken(seats, ALICE, 5)) == (0, 1)
 
 
 def test_nobody_who_has_left_is_remembered(small: None) -> None:
-    seats = Seats()
+    seats = Seats(lambda: 0.0)
     for number in range(1_000):
         seats.take(Identity(str(number), "x", number))
         seats.leave(Identity(str(number), "x", number))
@@ -66,17 +66,17 @@ def test_nobody_who_has_left_is_remembered(small: None) -> None:
 
 @pytest.mark.parametrize("count, room", [(0, True), (10, True), (11, False)])
 def test_the_process_holds_so_many_in_all(small: None, count: int, room: bool) -> None:
-    assert Seats().room_for(count) == room
+    assert Seats(lambda: 0.0).room_for(count) == room
 
 
 @pytest.mark.parametrize("off", [{"RATE_LIMITS": False}, {"CONNECTIONS": 0, "CONNECTIONS_PER_USER": 0}], ids=["switched off", "set to 0"])
 def test_without_a_limit_everybody_is_let_in(settings: Any, off: dict[str, int]) -> None:
     settings.WIRELOG = {**settings.WIRELOG, **off}
-    seats = Seats()
+    seats = Seats(lambda: 0.0)
     assert taken(seats, ALICE, 100) == 100
     assert seats.room_for(10**6)
 
 
 def test_switched_off_lifts_the_limits_of_keys_too(settings: Any) -> None:
     settings.WIRELOG = {**settings.WIRELOG, "RATE_LIMITS": False}
-    assert taken(Seats(), key(1), 100) == 100
+    assert taken(Seats(lambda: 0.0), key(1), 100) == 100

@@ -67,6 +67,30 @@ async def test_a_person_has_so_many_connections_and_a_place_that_is_left_is_free
     assert await connected(Client(engine, cookies["alice"])) is None
 
 
+async def test_who_comes_back_before_its_old_connection_is_known_to_be_gone_is_let_in_in_the_end(engine: Engine) -> None:
+    secret = await elsewhere(api_key, "*", "read", max_connections=1)
+
+    def device() -> Client:
+        return Client(engine, token=secret, origin=False)
+
+    old = await device().connect()
+    old.drain()
+    old.session.heard -= 20
+    assert await device().ask("connect", token=secret) == 111
+    # It was asked, and is there after all.
+    assert taken(old.session.outbox, engine.loop.time()) == "{}"
+    await old.session.receive("{}")
+    assert await connected(device()) == 3504
+    # And now it is not.
+    old.session.heard -= 20
+    assert await device().ask("connect", token=secret) == 111
+    assert taken(old.session.outbox, engine.loop.time()) == "{}"
+    old.session.tick(engine.loop.time() + 9)
+    assert old.closing == 3012
+    old.session.leave()
+    assert await connected(device()) is None
+
+
 @pytest.mark.parametrize("most, let_in", [(1, 1), (3, 3), (0, 4)])
 async def test_a_key_has_its_own_limit(engine: Engine, most: int, let_in: int) -> None:
     secret = await elsewhere(api_key, "*", "read", max_connections=most)

@@ -16,7 +16,8 @@ PATH = "/api/streams/lobby/records"
 
 @pytest.fixture
 def limited(make_server: Fleet, kind: str) -> RunningServer:
-    server = make_server.new(kind, WIRELOG_RATE_LIMITS="on")
+    # A machine that stands still for a while makes no connection look gone.
+    server = make_server.new(kind, WIRELOG_RATE_LIMITS="on", WIRELOG_PONG_SECONDS="60")
     server.start()
     return server
 
@@ -58,14 +59,14 @@ def test_a_key_is_told_when_to_come_again_by_http(limited: RunningServer) -> Non
 
 
 def refusal(stack: ExitStack, server: RunningServer, session: str = "", token: str = "") -> int | None:
-    """The close code that answers a connect. None for who is let in, and stays until `stack` ends."""
+    """The close code, or that of an error, which answers a connect. None for who is let in, and stays until `stack` ends."""
     client = stack.enter_context(server.connect(session))
     client.send(json.dumps({"id": 1, "connect": {"token": token}}))
     try:
-        client.recv(SECONDS)
+        answer = json.loads(client.recv(SECONDS))
     except ConnectionClosed:
         return client.close_code
-    return None
+    return answer["error"]["code"] if "error" in answer else None
 
 
 def test_the_connection_over_the_limit_is_closed_and_the_others_stay(limited: RunningServer) -> None:
