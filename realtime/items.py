@@ -146,8 +146,11 @@ def digest_of(item: Item) -> bytes:
     return hashlib.blake2b(item.data.encode() if item.blob is None else item.blob, digest_size=16).digest()
 
 
-def blob_reference(item: Item, offset: int) -> str:
-    """What JSON clients get in place of bytes. It is stored as the data of the record, so that every door tells the same."""
-    url = f"/api/streams/{quote(item.stream, safe='')}/blobs/{offset}"
+def blob_reference(item: Item, epoch: str, offset: int) -> str:
+    """What JSON clients get in place of bytes. It is stored as the data of the record, so that every door tells the same.
+
+    Its URL is that of no other record, also when a restore lets offsets come again: caches keep what is there.
+    """
+    url = f"/api/streams/{quote(item.stream, safe='')}/blobs/{offset}?epoch={epoch}"
     reference = {"content_type": item.content_type, "size": len(item.blob or b""), "url": url}
     return json.dumps(reference, separators=(",", ":"))

@@ -185,7 +185,7 @@ class _Batch:
         if not self.room:
             raise StorageFull
         stream.head += 1
-        publication = _publication(item, stream.head, self.now)
+        publication = _publication(item, stream, stream.head, self.now)
         stream.size += bytes_of(publication.data) + len(item.blob or b"")
         digest = digest_of(item) if item.idempotency_key else None
         self.rows.append(
@@ -239,12 +239,12 @@ def pass_on(item: Item, stream: Stream) -> Appended:
 
 def _passed_on(item: Item, stream: Stream, now: int) -> Appended:
     """No row, no offset, and nothing to write."""
-    return Appended(stream.pk, stream.epoch, 0, _publication(item, 0, now))
+    return Appended(stream.pk, stream.epoch, 0, _publication(item, stream, 0, now))
 
 
-def _publication(item: Item, offset: int, now: int) -> Publication:
+def _publication(item: Item, stream: Stream, offset: int, now: int) -> Publication:
     tags = json.dumps(item.tags, ensure_ascii=False, separators=(",", ":")) if item.tags else ""
-    data = item.data if item.blob is None else blob_reference(item, offset)
+    data = item.data if item.blob is None else blob_reference(item, stream.epoch, offset)
     return Publication(offset, data, now, item.publisher, item.client, item.key, item.removed, tags, item.device_time)
 
 

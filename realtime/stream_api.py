@@ -127,7 +127,7 @@ ROUTES = (
         "blobs/",
         stream_read.blob,
         "Read the bytes of a record that was not JSON.",
-        stream_read.NoQuery,
+        stream_read.BlobQuery,
         {"If-None-Match": "The ETag of the last answer: 304 when the reader has the bytes."},
         answers={(200, "*/*"): bytes, (304, ""): None},
         errors=READING,

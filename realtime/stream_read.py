@@ -186,24 +186,26 @@ def _has(known: str, tag: str) -> bool:
 _offset = re.compile(r"[0-9]{1,18}")
 
 
-class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
-    pass
+class BlobQuery(msgspec.Struct, forbid_unknown_fields=True):
+    epoch: Annotated[str, Meta(description="That of the URL in the record: bytes of another history under its offset are not found.")] = ""
 
 
 async def blob(request: Request) -> Answer:
-    tag, content_type, content = await request.read(read_blob, request.stream, request.rest, request.header("If-None-Match"))
+    tag, content_type, content = await request.read(
+        read_blob, request.stream, request.rest, request.query.epoch, request.header("If-None-Match")
+    )
     headers = (*KEPT, *BLOB, (b"etag", tag.encode()), (b"content-disposition", _disposition(content_type)))
     return Answer(200 if content is not None else 304, content_type.encode(), content or b"", headers)
 
 
-def read_blob(identity: Identity, name: str, record: str, known: str) -> tuple[str, str, bytes | None]:
+def read_blob(identity: Identity, name: str, record: str, epoch: str, known: str) -> tuple[str, str, bytes | None]:
     """Tag, content type and bytes; no bytes for a reader who has them. Runs in a reader thread. Raises UnknownStream, UnknownRecord."""
     stream = access.readable(identity, name)
     offset = int(record) if _offset.fullmatch(record) else 0
     found = Record.objects.filter(stream=stream, offset=offset, blob__isnull=False)
     tag = f'"{stream.epoch}.{offset}"'
-    content_type = found.values_list("content_type", flat=True).first()
-    if content_type is None:
+    content_type, reference = found.values_list("content_type", "data").first() or (None, "")
+    if content_type is None or (epoch and not reference.endswith(f'?epoch={epoch}"}}')):
         raise UnknownRecord(name, record)
     content = None if _has(known, tag) else bytes(found.values_list("blob", flat=True).get() or b"")
     return tag, content_type, content

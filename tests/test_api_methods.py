@@ -79,11 +79,12 @@ async def test_a_text_that_does_not_fit_is_told_in_words(engine: Engine, method:
 async def test_bytes_become_a_blob_with_their_type(engine: Engine) -> None:
     sent = base64.b64encode(b"\x00\xff").decode()
     await call(engine, "publish", channel="room", b64data=sent)
-    await call(engine, "publish", channel="room", b64data=sent, content_type="image/png")
+    second = await call(engine, "publish", channel="room", b64data=sent, content_type="image/png")
     records = [await elsewhere(Record.objects.get, offset=offset) for offset in (1, 2)]
     assert [bytes(record.blob or b"") for record in records] == [b"\x00\xff", b"\x00\xff"]
     assert [record.content_type for record in records] == ["application/octet-stream", "image/png"]
-    assert json.loads(records[1].data) == {"content_type": "image/png", "size": 2, "url": "/api/streams/room/blobs/2"}
+    url = f"/api/streams/room/blobs/2?epoch={second['epoch']}"
+    assert json.loads(records[1].data) == {"content_type": "image/png", "size": 2, "url": url}
 
 
 async def test_a_repeat_gets_the_position_of_the_first(engine: Engine) -> None:

@@ -179,6 +179,6 @@ def test_a_blob_is_kept_beside_the_reference_that_json_clients_get() -> None:
     assert not isinstance(outcome, WirelogError)
     record = Record.objects.get()
     assert bytes(record.blob or b"") == b"\x89PNG"
-    assert record.data == '{"content_type":"image/png","size":4,"url":"/api/streams/lobby/blobs/1"}'
+    assert record.data == f'{{"content_type":"image/png","size":4,"url":"/api/streams/lobby/blobs/1?epoch={outcome.epoch}"}}'
     assert outcome.publication is not None
     assert outcome.publication.data == record.data

@@ -317,8 +317,23 @@ def test_the_url_of_a_blob_leads_to_it(door: Door) -> None:
     stream = Stream.objects.create(name=f"#{alice.user_id}")
     append(stream.name, "", blob=b"", content_type="a/b")
     url = json.loads(Record.objects.get().data)["url"]
-    reply = door.get(url, {"Cookie": f"sessionid={cookie('alice')}"})
-    assert (reply.status, reply.body) == (200, b"")
+    asks = {"Cookie": f"sessionid={cookie('alice')}"}
+    # A restore gives the stream another epoch, and the records that it brings back stay where they were.
+    for epoch in (stream.epoch, "restored"):
+        Stream.objects.filter(pk=stream.pk).update(epoch=epoch)
+        reply = door.get(url, asks)
+        assert (reply.status, reply.body) == (200, b"")
+    assert door.get(url.partition("?")[0], asks).status == 200
+
+
+def test_the_url_of_a_blob_leads_to_no_other_that_has_come_in_its_place(door: Door, room: Stream) -> None:
+    append("room", "", blob=b"lost", content_type="a/b")
+    url = json.loads(Record.objects.get().data)["url"]
+    Record.objects.all().delete()
+    Stream.objects.update(epoch="restored", head=0)
+    append("room", "", blob=b"another", content_type="a/b")
+    assert json.loads(Record.objects.get().data)["url"] != url
+    assert refused(door.get(url)) == (404, 102, "")
 
 
 def test_there_are_no_bytes_where_there_are_none(door: Door) -> None:

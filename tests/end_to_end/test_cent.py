@@ -61,12 +61,14 @@ def test_a_backend_publishes_and_reads(shared_server: RunningServer, path: str) 
         assert [(answer["error"] or {}).get("code") for answer in broadcast["responses"]] == [None, 102]
         assert broadcast["responses"][0]["result"]["offset"] == blob["offset"] + 1
         assert (position["publications"], position["offset"]) == ([], blob["offset"] + 1)
-        assert [publication["data"] for publication in page["publications"]] == [[1.5], BLOB | {"url": BLOB["url"] + str(blob["offset"])}]
+        assert [publication["data"] for publication in page["publications"]] == [[1.5], blob_of(blob["offset"], blob["epoch"])]
     # The first record of the sync client is also the one that the async client repeats.
     assert told["sync"][0] == told["async"][0]
 
 
-BLOB: dict[str, Any] = {"content_type": "application/octet-stream", "size": 2, "url": "/api/streams/lobby/blobs/"}
+def blob_of(offset: int, epoch: str) -> dict[str, Any]:
+    url = f"/api/streams/lobby/blobs/{offset}?epoch={epoch}"
+    return {"content_type": "application/octet-stream", "size": 2, "url": url}
 
 
 def test_a_backend_sees_who_is_there(shared_server: RunningServer, path: str) -> None:
