@@ -68,7 +68,7 @@ class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self.completed = not self.counts
         super().data_received(data)
         self.incomplete = 0 if self.completed else self.incomplete + len(data)
-        if self.incomplete > HEAD_BYTES:
+        if self.incomplete > HEAD_BYTES and not self.transport.is_closing():
             self.refuse_head()
 
     def refuse_head(self) -> None:
