@@ -39,7 +39,7 @@ class Replay:
 
     def append(self, feed: Feed, batch: Batch) -> None:
         feed.ring.append(batch)
-        self.count(feed, batch.size)
+        self.count(feed, batch.memory)
 
     def begin_anew(self, feed: Feed) -> None:
         """With nothing up to the feed's `last`."""
@@ -96,10 +96,10 @@ class Replay:
         if not page or page[0].offset != position + 1:
             return None
         batch = Batch(feed.encode(page))
-        if page[-1].offset == feed.ring.first - 1 and self.size + batch.size <= self._max_size:
+        if page[-1].offset == feed.ring.first - 1 and self.size + batch.memory <= self._max_size:
             # A page that meets the ring is kept there for those who come after it.
             feed.ring.prepend(batch)
-            self.count(feed, batch.size)
+            self.count(feed, batch.memory)
         else:
             self._keep_page(feed, position, batch)
         return batch

@@ -27,19 +27,19 @@ class Ring:
         """The records after `last`."""
         self._batches.append(batch)
         self._firsts.append(self._firsts[-1] + batch.count)
-        self.size += batch.size
+        self.size += batch.memory
 
     def prepend(self, batch: Batch) -> None:
         """The records before `first`: a page that one reader needed, and others will too."""
         self._batches.insert(0, batch)
         self._firsts.insert(0, self.first - batch.count)
-        self.size += batch.size
+        self.size += batch.memory
 
     def drop(self, size: int) -> None:
         """Forget the oldest batches, at least `size` bytes of them."""
         count = dropped = 0
         while count < len(self._batches) and dropped < size:
-            dropped += self._batches[count].size
+            dropped += self._batches[count].memory
             count += 1
         self._drop(count)
 
@@ -49,7 +49,7 @@ class Ring:
             self._drop(bisect_right(self._firsts, offset))
 
     def _drop(self, count: int) -> None:
-        self.size -= sum(batch.size for batch in self._batches[:count])
+        self.size -= sum(batch.memory for batch in self._batches[:count])
         del self._batches[:count], self._firsts[:count]
 
     def page(self, position: int) -> Batch | None:

@@ -1,3 +1,7 @@
+import tracemalloc
+
+import pytest
+
 from realtime.outbox import Batch
 from realtime.ring import Ring
 
@@ -38,8 +42,8 @@ def test_dropping_forgets_the_oldest_batches_and_their_size() -> None:
     ring = Ring(0)
     for first in range(1, 50, 10):
         ring.append(batch(first, first + 9))
-    ring.drop(105)
-    assert (ring.first, ring.last, ring.size) == (21, 50, 300)
+    ring.drop(batch(1, 10).memory + 1)
+    assert (ring.first, ring.last, ring.size) == (21, 50, 3 * batch(1, 10).memory)
     assert ring.page(19) is None
     assert offsets(ring.page(28)) == [29, 30]
 
@@ -48,6 +52,19 @@ def test_a_page_that_meets_the_ring_is_kept_before_it() -> None:
     ring = Ring(20)
     ring.append(batch(21, 22))
     ring.prepend(batch(15, 20))
-    assert (ring.first, ring.last, ring.size) == (15, 22, 80)
+    assert (ring.first, ring.last, ring.size) == (15, 22, batch(15, 20).memory + batch(21, 22).memory)
     assert offsets(ring.page(18)) == [19, 20]
     assert offsets(ring.page(20)) == [21, 22]
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_it_knows_how_much_memory_it_takes(count: int) -> None:
+    ring = Ring(0)
+    tracemalloc.start()
+    try:
+        for first in range(1, 5_000, count):
+            ring.append(batch(first, first + count - 1))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.7 < taken / ring.size < 1.2
