@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from realtime.conf import SETTINGS
 from realtime.failpoints import NAMES
 
 from ..end_to_end.redis_server import Redis
@@ -21,13 +22,17 @@ from ..waiting import eventually
 from .checker import Least
 from .client import RecordingClient
 from .history import Position
-from .host import ENV, STREAM, Host, Report
+from .host import ENV as SHORT
+from .host import STREAM, Host, Report
 from .proxy import Mode, Proxy
 from .reader import Reader
 from .swarm import Swarm
 from .test_kills import PASSES
 from .test_stopping import stop_with_everybody
 from .test_subscribing import SLOW
+
+# The limits as they are: other tests give clients ten minutes to answer, in which a reader that has stopped would be borne.
+ENV = SHORT | {f"WIRELOG_{limit.name}": str(limit.default) for limit in SETTINGS if limit.name.endswith("_SECONDS")}
 
 MEBIBYTE = 1_048_576
 CHAPTER_SECONDS = 60.0
