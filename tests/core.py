@@ -20,7 +20,7 @@ from realtime.credentials import identity_of_user
 from realtime.engine import Engine, current
 from realtime.group_commit import Journal
 from realtime.items import Item
-from realtime.models import ApiKey, Stream
+from realtime.models import ApiKey, Record, Stream
 from realtime.session import Session
 
 from .frames import taken
@@ -63,6 +63,11 @@ def offsets(outcomes: list[journal.Outcome]) -> list[int | str]:
 
 def head(name: str) -> int:
     return Stream.objects.get(name=name).head
+
+
+def stored() -> list[tuple[int, str]]:
+    """Offset and payload of every record."""
+    return list(Record.objects.order_by("offset").values_list("offset", "data"))
 
 
 async def elsewhere(work: Callable[..., T], *args: Any, **fields: Any) -> T:

@@ -7,7 +7,7 @@ import pytest
 
 from realtime.models import Namespace, Record, Stream
 
-from .core import api_key, head
+from .core import api_key, head, stored
 from .plainhttp import Door, refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,10 +21,6 @@ FORM = "application/x-www-form-urlencoded"
 def room(transactional_db: None) -> Stream:
     Namespace.objects.all().delete()
     return Stream.objects.create(name="room")
-
-
-def stored() -> list[tuple[int, str]]:
-    return list(Record.objects.order_by("offset").values_list("offset", "data"))
 
 
 # One record

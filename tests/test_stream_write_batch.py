@@ -10,24 +10,19 @@ from realtime.errors import InternalError
 from realtime.items import Item
 from realtime.models import Namespace, Record, Stream
 
-from .core import Trouble, api_key, head
+from .core import Trouble, api_key, head, stored
 from .plainhttp import Door, refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PUBLISH = "/api/streams/room/records"
 NDJSON = {"Content-Type": "application/x-ndjson"}
-FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(autouse=True)
 def room(transactional_db: None) -> Stream:
     Namespace.objects.all().delete()
     return Stream.objects.create(name="room")
-
-
-def stored() -> list[tuple[int, str]]:
-    return list(Record.objects.order_by("offset").values_list("offset", "data"))
 
 
 def test_each_line_is_answered_in_its_turn(door: Door, room: Stream, key: dict[str, str]) -> None:
